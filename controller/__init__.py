@@ -1,0 +1,1 @@
+"""Foreserve's control plane: measures, forecasts, plans and acts for a Ray Serve LLM service."""

@@ -1,0 +1,1 @@
+"""Make decisions true: one adapter per system that is written to."""

@@ -1,0 +1,1 @@
+"""The foreserve command: one file per subcommand."""

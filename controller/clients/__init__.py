@@ -1,0 +1,1 @@
+"""Typed clients of the systems that are both read and written."""

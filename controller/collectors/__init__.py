@@ -1,0 +1,1 @@
+"""Read the outside world: one adapter per system that is scraped."""

@@ -1,0 +1,41 @@
+"""The decision record: one per tick, the single source of every explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.domain.plan import Conflict, Decision, Order, Outcome
+from controller.domain.scrape import SourceHealth
+from controller.domain.snapshot import Snapshot
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRecord:
+    """Inputs, decision and outcome of one deployment in one tick."""
+
+    snapshot: Snapshot
+    decision: Decision
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickRecord:
+    """One tick, complete. ``tick`` counts up and never repeats in one store.
+
+    ``step_seconds`` are (step name, seconds) in order; ``degraded`` are sentences a person can act
+    on (a stale source, an unwritable store).
+    """
+
+    tick: int
+    at: float
+    policy_version: str
+    mode: str
+    deployments: tuple[DeploymentRecord, ...]
+    sources: tuple[SourceHealth, ...] = ()
+    ledger: tuple[Order, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    degraded: tuple[str, ...] = ()
+    step_seconds: tuple[tuple[str, float], ...] = ()
+    schema: int = field(default=SCHEMA_VERSION)

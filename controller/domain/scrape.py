@@ -1,0 +1,54 @@
+"""What one collector saw in one pass over one endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.serve import ServeState
+
+
+class SourceKind(StrEnum):
+    """Which system an endpoint speaks for."""
+
+    RAY = "ray"
+    HAPROXY = "haproxy"
+    SERVE = "serve"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One exposed sample. ``labels`` holds the catalogued labels only, sorted by name."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """One endpoint's answer. ``ok`` is false when nothing usable came; samples may then be empty.
+
+    ``source`` identifies the endpoint ("ray/10.0.0.3:8080") and is stable from scrape to scrape.
+    ``errors`` may be non-empty although ``ok`` holds: a partial answer is normal.
+    """
+
+    source: str
+    kind: SourceKind
+    at: float
+    ok: bool
+    samples: tuple[Sample, ...] = ()
+    serve: ServeState | None = None
+    errors: tuple[str, ...] = ()
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceHealth:
+    """How fresh one source is. ``age_s`` is None when it has never answered."""
+
+    source: str
+    kind: SourceKind
+    age_s: float | None
+    stale: bool
+    error: str | None = None

@@ -1,0 +1,84 @@
+"""Ray Serve's own account of its applications, as its REST API tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.identity import DeploymentId
+
+
+class ReplicaState(StrEnum):
+    """Ray Serve's replica states; ``UNRECOGNISED`` stands for any that this version does not know."""
+
+    STARTING = "STARTING"
+    UPDATING = "UPDATING"
+    RECOVERING = "RECOVERING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    PENDING_MIGRATION = "PENDING_MIGRATION"
+    UNRECOGNISED = "UNRECOGNISED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One replica. ``started_at`` is when its actor was created (Unix seconds), where known."""
+
+    replica_id: str
+    state: ReplicaState
+    started_at: float | None = None
+    node_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentState:
+    """One deployment. ``target_replicas`` is the live target, ``config_replicas`` the deployed one.
+
+    They differ after external scaling: Serve keeps the configured number in its config. ``config_digest``
+    changes when the deployment was redeployed with another configuration.
+    """
+
+    id: DeploymentId
+    status: str
+    message: str
+    target_replicas: int | None
+    config_replicas: int | None
+    autoscaling_configured: bool
+    max_ongoing_requests: int | None
+    replicas: tuple[Replica, ...]
+    config_digest: str = ""
+
+    def count(self, *states: ReplicaState) -> int:
+        """How many replicas are in one of ``states``."""
+        return sum(replica.state in states for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationState:
+    """One application with its deployments."""
+
+    name: str
+    status: str
+    route_prefix: str | None
+    external_scaler_enabled: bool
+    last_deployed_at: float | None
+    deployments: tuple[DeploymentState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeState:
+    """All applications at one moment."""
+
+    applications: tuple[ApplicationState, ...]
+
+    def deployment(self, wanted: DeploymentId) -> DeploymentState | None:
+        """Find one deployment, or None when it is not deployed."""
+        for application in self.applications:
+            for deployment in application.deployments:
+                if deployment.id == wanted:
+                    return deployment
+        return None
+
+    def application(self, name: str) -> ApplicationState | None:
+        """Find one application, or None when it is not deployed."""
+        return next((app for app in self.applications if app.name == name), None)

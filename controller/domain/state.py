@@ -1,0 +1,40 @@
+"""What the planner remembers from tick to tick. Checkpointed; survives a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentMemory:
+    """Planner memory of one deployment.
+
+    ``recommendations`` are (time, replicas) of recent sizings, oldest first; ``known_since`` is when
+    uninterrupted knowledge of demand began (None: the last tick knew nothing). ``last_set`` is the
+    target this controller last wrote, with the config digest seen then, to tell a redeploy from a
+    second writer.
+    """
+
+    recommendations: tuple[tuple[float, int], ...] = ()
+    known_since: float | None = None
+    above_since: float | None = None
+    last_set: int | None = None
+    last_set_at: float | None = None
+    last_set_digest: str | None = None
+    startup_seconds: tuple[float, ...] = ()
+    """Most recent measured replica start-ups, oldest first (seconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerState:
+    """All memory of the planner. Deployments are sorted by id."""
+
+    deployments: tuple[tuple[DeploymentId, DeploymentMemory], ...] = ()
+    ledger: tuple[Order, ...] = ()
+
+    def memory(self, wanted: DeploymentId) -> DeploymentMemory:
+        """Memory of one deployment; empty for one not seen before."""
+        return dict(self.deployments).get(wanted, DeploymentMemory())

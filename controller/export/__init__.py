@@ -1,0 +1,1 @@
+"""Show finished ticks: Prometheus metrics and structured logs."""

@@ -1,0 +1,1 @@
+"""Quantiles of demand at the lead time. Pure."""

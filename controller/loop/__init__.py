@@ -1,0 +1,1 @@
+"""One tick, top to bottom, and when to tick."""

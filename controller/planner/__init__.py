@@ -1,0 +1,1 @@
+"""From demand to targets: size, stabilise, limit. Pure."""

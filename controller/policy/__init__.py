@@ -1,0 +1,1 @@
+"""The policy file: models, loading and its JSON Schema."""

@@ -1,0 +1,99 @@
+"""What the loop needs from the outside world. Each protocol is one verb or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Decision, Outcome
+from controller.domain.record import TickRecord
+from controller.domain.scrape import Scrape
+from controller.domain.serve import ServeState
+from controller.domain.signals import Signal
+from controller.domain.snapshot import History
+from controller.domain.state import PlannerState
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> float:
+        """Wall-clock time in Unix seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, never going backwards; for durations only."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Collector(Protocol):
+    """Reads one system. Unreachable endpoints are reported in the result, never raised."""
+
+    async def collect(self, now: float) -> Sequence[Scrape]:
+        """One scrape per known endpoint, failed ones included."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Actuator(Protocol):
+    """Makes decisions true. Targets are absolute, so applying one twice changes nothing."""
+
+    async def apply(self, decision: Decision) -> Outcome:
+        """Act on one decision. Failures are returned, never raised."""
+        ...
+
+    async def read_state(self) -> ServeState | None:
+        """Read the target system's state right now, for the re-check before acting; None if unreachable."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Checkpoint(Protocol):
+    """State that survives a restart."""
+
+    state: PlannerState
+    histories: Sequence[tuple[DeploymentId, Signal, History]]
+
+
+class StoreError(Exception):
+    """The store could not be read or written; the message says which file and why."""
+
+
+class Store(Protocol):
+    """Keeps decision records and the loop's state, atomically together."""
+
+    def begin(self, record: TickRecord, state: PlannerState) -> None:
+        """Write a tick's record before anything is done. Raises StoreError."""
+        ...
+
+    def finish(
+        self,
+        record: TickRecord,
+        state: PlannerState,
+        histories: Sequence[tuple[DeploymentId, Signal, History]],
+    ) -> None:
+        """Write the tick's record again with its outcomes, and the state. Raises StoreError."""
+        ...
+
+    def close(self) -> None:
+        """Flush and close."""
+        ...
+
+
+class Exporter(Protocol):
+    """Shows a finished tick to the outside (metrics, log, live state)."""
+
+    def export(self, record: TickRecord) -> None:
+        """Publish one record. Must not raise."""
+        ...

@@ -1,0 +1,1 @@
+"""What happened in a run: JSON and a self-contained HTML page."""

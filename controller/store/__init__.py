@@ -1,0 +1,1 @@
+"""Decision records and the loop's state on disk."""

@@ -1,0 +1,1 @@
+"""Recent samples as values: rates, ages and what may be believed. Pure."""

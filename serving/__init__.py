@@ -1,0 +1,1 @@
+"""The Ray Serve LLM application that Foreserve controls. Never imports controller."""
