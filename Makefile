@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup up test fast check fmt lint types imports generated lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what is missing (system packages, .venv, locked packages)
+	@requirements/setup.sh
+
+up: setup ## Start everything and show Foreserve scale a live LLM service; ARGS="--duration 5m --report out/"
+	@$(BIN)/foreserve up $(ARGS)
+
+test: setup ## Set up and run every check and every test
+	@$(MAKE) --no-print-directory check
+
+check: fmt lint types imports ## Format, lint, types, import contracts, all tests
+	@$(BIN)/pytest $(ARGS)
+
+fast: ## The fast tier of the tests only (under two minutes)
+	@$(BIN)/pytest -m "not stack" $(ARGS)
+
+fmt: ## Check the formatting
+	@$(BIN)/ruff format --check --quiet .
+
+lint: ## Check the style
+	@$(BIN)/ruff check --quiet .
+
+types: ## Check the types
+	@$(BIN)/mypy
+
+imports: ## Check who imports whom
+	@$(BIN)/lint-imports --no-cache > .import-linter.log 2>&1 && tail -n 1 .import-linter.log || { cat .import-linter.log; exit 1; }
+
+lock: ## Write the lock files anew (needs uv)
+	@requirements/lock.sh
+
+clean: ## Remove what was built and recorded here
+	@rm -rf .foreserve out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
