@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from controller.domain.identity import DeploymentId
@@ -96,4 +97,22 @@ class Exporter(Protocol):
 
     def export(self, record: TickRecord) -> None:
         """Publish one record. Must not raise."""
+        ...
+
+
+class LoopEvent(StrEnum):
+    """What happens to the loop itself, also when no record comes of it."""
+
+    TICK_FAILED = "tick_failed"
+    TICK_SKIPPED = "tick_skipped"
+    POLICY_RELOADED = "policy_reloaded"
+    POLICY_REJECTED = "policy_rejected"
+    STORE_FAILED = "store_failed"
+
+
+class LoopObserver(Protocol):
+    """Counts what happens to the loop itself."""
+
+    def note(self, event: LoopEvent) -> None:
+        """Count one event. Must not raise."""
         ...

@@ -12,12 +12,23 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyTerms:
+    """What the policy asked for when the decision was made: bounds, and objectives in seconds."""
+
+    min_replicas: int
+    max_replicas: int
+    ttft_s: float
+    itl_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRecord:
     """Inputs, decision and outcome of one deployment in one tick."""
 
     snapshot: Snapshot
     decision: Decision
     outcome: Outcome
+    terms: PolicyTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
