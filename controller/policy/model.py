@@ -73,7 +73,7 @@ class Costs(_Section):
 class ForecastPolicy(_Section):
     """Whether and how far to act ahead. Give either ``quantile`` or ``costs``, not both."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Act ahead of demand; false follows measured demand only.")
     quantile: float | None = Field(default=None, ge=0.5, le=0.99, description="Forecast quantile to size for.")
     costs: Costs | None = None
 
@@ -144,10 +144,14 @@ class ControlPolicy(_Section):
 class Policy(_Section):
     """A whole policy file."""
 
-    version: Literal[1]
-    mode: Mode = Mode.DIRECT
+    version: Literal[1] = Field(description="Version of this file format.")
+    mode: Mode = Field(
+        default=Mode.DIRECT, description="direct sets targets through Serve's scale API; advisory touches nothing."
+    )
     control: ControlPolicy = ControlPolicy()
-    deployments: tuple[DeploymentPolicy, ...] = Field(min_length=1, max_length=1000)
+    deployments: tuple[DeploymentPolicy, ...] = Field(
+        min_length=1, max_length=1000, description="One entry for each deployment that is scaled."
+    )
 
     @model_validator(mode="after")
     def _each_deployment_once(self) -> Self:
