@@ -1,0 +1,100 @@
+"""Metrics that the controller exposes about itself and the deployments it scales.
+
+Every value comes from the tick's record. What is unknown has no series; ``foreserve_signal_known`` says
+so. Counters count since the process started.
+"""
+
+from __future__ import annotations
+
+from controller.catalog.metric import Kind, Metric, Origin
+
+_DEPLOYMENT = ("application", "deployment")
+
+
+def _metric(name: str, kind: Kind, unit: str, help_text: str, *labels: str) -> Metric:
+    return Metric(
+        name=f"foreserve_{name}", kind=kind, unit=unit, labels=labels, help=help_text, origin=Origin.FORESERVE
+    )
+
+
+def _gauge(name: str, unit: str, help_text: str, *labels: str) -> Metric:
+    return _metric(name, Kind.GAUGE, unit, help_text, *labels)
+
+
+def _counter(name: str, unit: str, help_text: str, *labels: str) -> Metric:
+    return _metric(f"{name}_total", Kind.COUNTER, unit, help_text, *labels)
+
+
+def _of_deployment(name: str, unit: str, help_text: str, *labels: str) -> Metric:
+    return _gauge(name, unit, help_text, *_DEPLOYMENT, *labels)
+
+
+DEMAND = _of_deployment("demand", "signal's unit", "Demand now: served, queued and shed. Absent: unknown.", "signal")
+SIGNAL_KNOWN = _of_deployment("signal_known", "bool", "1 while the demand signal is known.", "signal")
+SIGNAL_AGE = _of_deployment("signal_age_seconds", "s", "Age of the newest sample behind a signal.", "signal")
+QUEUED = _of_deployment("queued_requests", "requests", "Requests waiting for a replica or in its engine.")
+SHED = _of_deployment("shed_requests_per_second", "requests/s", "Requests turned away.")
+ERRORS = _of_deployment("errors_per_second", "requests/s", "Requests that failed.")
+KV_CACHE_USAGE = _of_deployment("kv_cache_usage_ratio", "ratio", "KV cache in use over all replicas, 0 to 1.")
+IDLE = _of_deployment("idle", "bool", "1 while two independent sources agree that there is no traffic.")
+TTFT = _of_deployment("ttft_seconds", "s", "Time to first token over the window.", "quantile")
+ITL = _of_deployment("itl_seconds", "s", "Time between two output tokens over the window.", "quantile")
+TTFT_OBJECTIVE = _of_deployment("ttft_objective_seconds", "s", "Promised 95th percentile of time to first token.")
+ITL_OBJECTIVE = _of_deployment("itl_objective_seconds", "s", "Promised 95th percentile of inter-token latency.")
+
+FORECAST = _of_deployment(
+    "forecast",
+    "signal's unit",
+    "Quantile of the largest demand from now to the end of the horizon of a layer (replica).",
+    "signal",
+    "quantile",
+    "horizon",
+)
+FORECAST_HORIZON = _of_deployment(
+    "forecast_horizon_seconds", "s", "Length of a layer's horizon: its lead time and one interval.", "horizon"
+)
+FORECAST_INFO = _of_deployment(
+    "forecast_info", "info", "1 for the method that made the forecast of a signal.", "signal", "method"
+)
+LEAD_TIME = _of_deployment(
+    "lead_time_seconds", "s", "Time from ordering a replica to its first served request.", "quantile", "source"
+)
+CAPACITY = _of_deployment(
+    "capacity_per_replica", "signal's unit", "Load that one replica carries within its objectives.", "signal", "source"
+)
+
+TARGET_REPLICAS = _of_deployment("target_replicas", "replicas", "Live target in Ray Serve.")
+DESIRED_REPLICAS = _of_deployment("desired_replicas", "replicas", "Target that the last tick wanted.")
+READY_REPLICAS = _of_deployment("ready_replicas", "replicas", "Replicas that serve.")
+STARTING_REPLICAS = _of_deployment("starting_replicas", "replicas", "Replicas that will serve.")
+STOPPING_REPLICAS = _of_deployment("stopping_replicas", "replicas", "Replicas that drain.")
+MIN_REPLICAS = _of_deployment("min_replicas", "replicas", "Fewest replicas that the policy allows.")
+MAX_REPLICAS = _of_deployment("max_replicas", "replicas", "Most replicas that the policy allows.")
+STAGE_REPLICAS = _of_deployment(
+    "stage_replicas", "replicas", "Number that each stage of the last decision passed on.", "stage"
+)
+LEDGER_ORDERS = _of_deployment("ledger_orders", "orders", "Ordered capacity by where it is.", "status")
+BLIND_SPOTS = _of_deployment("blind_spots", "sources", "Missing or stale sources; none is lowered meanwhile.")
+
+DECISIONS = _counter(
+    "decisions", "decisions", "Decisions by action and binding reason.", *_DEPLOYMENT, "action", "reason"
+)
+ACTUATIONS = _counter("actuations", "actuations", "What came of decisions.", *_DEPLOYMENT, "outcome")
+CONFLICTS = _counter("conflicts", "conflicts", "Targets that somebody else changed.", *_DEPLOYMENT, "cause")
+
+SOURCE_AGE = _gauge("source_age_seconds", "s", "Time since a source last answered.", "source", "kind")
+SOURCE_UP = _gauge("source_up", "bool", "1 while a source is fresh.", "source", "kind")
+DEGRADED = _gauge("degraded_conditions", "conditions", "Things that keep the controller from doing all it could.")
+
+TICK_DURATION = _metric("tick_duration_seconds", Kind.HISTOGRAM, "s", "Length of a tick.")
+STEP_DURATION = _gauge("step_duration_seconds", "s", "Length of each step of the last tick.", "step")
+LAST_TICK = _gauge("last_tick_timestamp_seconds", "s", "When the last complete tick began (Unix time).")
+TICKS = _counter("ticks", "ticks", "Complete ticks.")
+TICK_FAILURES = _counter("tick_failures", "ticks", "Ticks that failed; the next one starts afresh.")
+TICKS_SKIPPED = _counter("ticks_skipped", "ticks", "Ticks left out because the one before took too long.")
+STORE_ERRORS = _counter("store_errors", "errors", "Failed writes of a record or of the state.")
+POLICY_INFO = _gauge("policy_info", "info", "1 for the policy in force.", "version", "mode")
+POLICY_RELOADS = _counter("policy_reloads", "reloads", "Changes of the policy file by result.", "result")
+BUILD_INFO = _gauge("build_info", "info", "1 for the running version.", "version", "python")
+
+EXPORTED: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

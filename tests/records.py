@@ -1,0 +1,110 @@
+"""Builders of snapshots and records, with a plain value for everything a test does not name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.domain.forecast import Forecast, LeadSource, LeadTime
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import (
+    Action,
+    Capacity,
+    CapacitySource,
+    Decision,
+    Order,
+    Outcome,
+    OutcomeStatus,
+    Reason,
+    Step,
+)
+from controller.domain.reading import Known, Unknown
+from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
+from controller.domain.scrape import SourceHealth, SourceKind
+from controller.domain.signals import Signal
+from controller.domain.snapshot import Latency, ReplicaCounts, Snapshot
+
+CHAT = DeploymentId("chat", "LLMServer:tiny")
+EMBED = DeploymentId("embed", "Embedder")
+
+FRESH = (
+    SourceHealth(source="haproxy/10.0.0.3:9101", kind=SourceKind.HAPROXY, age_s=0.4, stale=False),
+    SourceHealth(source="ray/10.0.0.3:8080", kind=SourceKind.RAY, age_s=0.5, stale=False),
+    SourceHealth(source="serve/10.0.0.3:8265", kind=SourceKind.SERVE, age_s=0.1, stale=False),
+)
+
+
+def snapshot(deployment: DeploymentId = CHAT, **changes: Any) -> Snapshot:
+    fields: dict[str, Any] = {
+        "at": 1000.0,
+        "id": deployment,
+        "target_replicas": 2,
+        "config_replicas": 1,
+        "config_digest": "d1",
+        "replicas": ReplicaCounts(ready=1, starting=1, stopping=0),
+        "status": "HEALTHY",
+        "demand": {
+            Signal.ONGOING_REQUESTS: Known(6.0, 0.5),
+            Signal.REQUESTS: Known(3.0, 0.5),
+            Signal.PREFILL_TOKENS: Known(400.0, 0.5),
+            Signal.DECODE_TOKENS: Unknown("no vLLM series"),
+        },
+        "queued_requests": Known(2.0, 0.5),
+        "shed_per_s": Known(0.0, 0.5),
+        "errors_per_s": Known(0.0, 0.5),
+        "kv_cache_usage": Unknown("absent"),
+        "latency": Latency(
+            ttft_p50_s=Known(0.2), ttft_p95_s=Known(0.9), itl_p50_s=Known(0.01), itl_p95_s=Unknown("too few tokens")
+        ),
+        "idle": False,
+        "startup_p90_s": Unknown("none seen"),
+        "sources": FRESH,
+    }
+    return Snapshot(**{**fields, **changes})
+
+
+def decision(deployment: DeploymentId = CHAT, **changes: Any) -> Decision:
+    fields: dict[str, Any] = {
+        "id": deployment,
+        "current": 2,
+        "desired": 3,
+        "action": Action.SCALE_UP,
+        "binding": Reason.FORECAST,
+        "steps": (Step("size", 4, Reason.FORECAST, "12.0 / 3.0"), Step("limit", 3, Reason.MAX_STEP_UP)),
+        "lead": LeadTime(p50_s=30.0, p90_s=40.0, p95_s=45.0, source=LeadSource.MEASURED, samples=4),
+        "capacity": Capacity(per_replica={Signal.ONGOING_REQUESTS: 3.0}, source=CapacitySource.POLICY),
+        "forecasts": (
+            Forecast(
+                signal=Signal.ONGOING_REQUESTS,
+                at=1000.0,
+                horizon_s=50.0,
+                quantiles=((0.1, 5.0), (0.5, 7.0), (0.9, 12.0)),
+                method="damped_trend",
+                history_s=600.0,
+            ),
+        ),
+    }
+    return Decision(**{**fields, **changes})
+
+
+def deployment_record(deployment: DeploymentId = CHAT, **changes: Any) -> DeploymentRecord:
+    fields: dict[str, Any] = {
+        "snapshot": snapshot(deployment),
+        "decision": decision(deployment),
+        "outcome": Outcome(id=deployment, status=OutcomeStatus.APPLIED, attempts=1, duration_s=0.05),
+        "terms": PolicyTerms(min_replicas=1, max_replicas=4, ttft_s=2.0, itl_s=0.1),
+    }
+    return DeploymentRecord(**{**fields, **changes})
+
+
+def record(*deployments: DeploymentRecord, **changes: Any) -> TickRecord:
+    fields: dict[str, Any] = {
+        "tick": 7,
+        "at": 1000.0,
+        "policy_version": "0123456789ab",
+        "mode": "direct",
+        "deployments": deployments or (deployment_record(),),
+        "sources": FRESH,
+        "ledger": (Order(id=CHAT, ordered_at=1000.0, from_replicas=2, to_replicas=3, deadline=1045.0),),
+        "step_seconds": (("collect", 0.2), ("decide", 0.01)),
+    }
+    return TickRecord(**{**fields, **changes})

@@ -1,0 +1,162 @@
+"""The controller's own metrics: from the record, catalogued, and absent where unknown."""
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller.catalog.exported import EXPORTED
+from controller.domain.plan import Conflict, Outcome, OutcomeStatus
+from controller.domain.record import TickRecord
+from controller.export.metrics import MetricsExporter
+from controller.ports import LoopEvent
+from tests.records import CHAT, EMBED, deployment_record, record, snapshot
+
+NAMES = {"application": "chat", "deployment": "LLMServer:tiny"}
+
+
+def exported(*records: TickRecord) -> MetricsExporter:
+    exporter = MetricsExporter()
+    for each in records:
+        exporter.export(each)
+    return exporter
+
+
+def value(exporter: MetricsExporter, name: str, **labels: str) -> float | None:
+    return exporter.registry.get_sample_value(f"foreserve_{name}", labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("demand", {**NAMES, "signal": "ongoing_requests"}, 6.0),
+        ("signal_known", {**NAMES, "signal": "ongoing_requests"}, 1.0),
+        ("signal_known", {**NAMES, "signal": "decode_tokens_per_s"}, 0.0),
+        ("forecast", {**NAMES, "signal": "ongoing_requests", "quantile": "0.9", "horizon": "replica"}, 12.0),
+        ("forecast_horizon_seconds", {**NAMES, "horizon": "replica"}, 50.0),
+        ("lead_time_seconds", {**NAMES, "quantile": "0.95", "source": "measured"}, 45.0),
+        ("capacity_per_replica", {**NAMES, "signal": "ongoing_requests", "source": "policy"}, 3.0),
+        ("target_replicas", NAMES, 2.0),
+        ("desired_replicas", NAMES, 3.0),
+        ("ready_replicas", NAMES, 1.0),
+        ("max_replicas", NAMES, 4.0),
+        ("ttft_seconds", {**NAMES, "quantile": "0.95"}, 0.9),
+        ("ledger_orders", {**NAMES, "status": "pending"}, 1.0),
+        ("ledger_orders", {**NAMES, "status": "late"}, 0.0),
+        ("decisions_total", {**NAMES, "action": "scale_up", "reason": "forecast"}, 1.0),
+        ("actuations_total", {**NAMES, "outcome": "applied"}, 1.0),
+        ("source_up", {"source": "ray/10.0.0.3:8080", "kind": "ray"}, 1.0),
+        ("step_duration_seconds", {"step": "collect"}, 0.2),
+        ("policy_info", {"version": "0123456789ab", "mode": "direct"}, 1.0),
+        ("ticks_total", {}, 1.0),
+        ("tick_duration_seconds_bucket", {"le": "0.25"}, 1.0),
+        ("tick_duration_seconds_bucket", {"le": "0.1"}, 0.0),
+    ],
+)
+def test_a_record_shows_as_series(name: str, labels: dict[str, str], expected: float) -> None:
+    assert value(exported(record()), name, **labels) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("demand", {**NAMES, "signal": "decode_tokens_per_s"}),
+        ("kv_cache_usage_ratio", NAMES),
+        ("itl_seconds", {**NAMES, "quantile": "0.95"}),
+    ],
+)
+def test_what_is_unknown_has_no_series(name: str, labels: dict[str, str]) -> None:
+    assert value(exported(record()), name, **labels) is None
+
+
+def test_series_end_when_their_labels_are_no_longer_current() -> None:
+    both = record(deployment_record(CHAT), deployment_record(EMBED))
+
+    exporter = exported(both, record(deployment_record(CHAT)))
+
+    assert value(exporter, "target_replicas", **NAMES) == 2.0
+    assert value(exporter, "target_replicas", application="embed", deployment="Embedder") is None
+
+
+def test_an_unreadable_target_ends_its_series() -> None:
+    blind = deployment_record(snapshot=snapshot(target_replicas=None, replicas=None))
+
+    exporter = exported(record(), record(blind))
+
+    assert value(exporter, "target_replicas", **NAMES) is None
+    assert value(exporter, "ready_replicas", **NAMES) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("ticks_total", {}),
+        ("tick_failures_total", {}),
+        ("ticks_skipped_total", {}),
+        ("store_errors_total", {}),
+        ("policy_reloads_total", {"result": "reloaded"}),
+        ("policy_reloads_total", {"result": "rejected"}),
+    ],
+)
+def test_counters_of_the_loop_start_at_zero(name: str, labels: dict[str, str]) -> None:
+    assert value(MetricsExporter(), name, **labels) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("actuations_total", {"outcome": "failed"}),
+        ("decisions_total", {"action": "scale_down", "reason": "demand"}),
+        ("conflicts_total", {"cause": "second_writer"}),
+    ],
+)
+def test_counters_of_a_deployment_start_at_zero_when_it_is_first_seen(name: str, labels: dict[str, str]) -> None:
+    assert value(exported(record()), name, **NAMES, **labels) == 0.0
+
+
+def test_counters_add_up_over_ticks() -> None:
+    failed = deployment_record(outcome=Outcome(id=CHAT, status=OutcomeStatus.FAILED))
+    conflict = Conflict(id=CHAT, expected=2, found=5, cause="second_writer")
+
+    exporter = exported(record(failed), record(failed), record(conflicts=(conflict,)))
+
+    assert value(exporter, "actuations_total", **NAMES, outcome="failed") == 2.0
+    assert value(exporter, "conflicts_total", **NAMES, cause="second_writer") == 1.0
+    assert value(exporter, "ticks_total") == 3.0
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "labels"),
+    [
+        (LoopEvent.TICK_FAILED, "tick_failures_total", {}),
+        (LoopEvent.TICK_SKIPPED, "ticks_skipped_total", {}),
+        (LoopEvent.STORE_FAILED, "store_errors_total", {}),
+        (LoopEvent.POLICY_RELOADED, "policy_reloads_total", {"result": "reloaded"}),
+        (LoopEvent.POLICY_REJECTED, "policy_reloads_total", {"result": "rejected"}),
+    ],
+)
+def test_events_of_the_loop_are_counted(event: LoopEvent, name: str, labels: dict[str, str]) -> None:
+    exporter = MetricsExporter()
+
+    exporter.note(event)
+
+    assert value(exporter, name, **labels) == 1.0
+
+
+def test_every_exported_series_is_catalogued_with_exactly_its_labels() -> None:
+    catalogue = {metric.name: set(metric.labels) for metric in EXPORTED}
+    page = generate_latest(
+        exported(record(conflicts=(Conflict(id=CHAT, expected=1, found=2, cause="redeploy"),))).registry
+    )
+
+    families = list(text_string_to_metric_families(page.decode()))
+    seen = {
+        f"{family.name}_total" if family.type == "counter" else family.name: [
+            set(sample.labels) - {"le"} for sample in family.samples
+        ]
+        for family in families
+    }
+
+    assert {name: labels for name, each in seen.items() for labels in each} == {
+        name: labels for name, labels in catalogue.items() if name in seen
+    }
+    assert set(seen) == set(catalogue) - {"foreserve_kv_cache_usage_ratio"}
