@@ -1,0 +1,297 @@
+"""A loopback stand-in of Ray Serve's REST API, for tests.
+
+Its state is a recorded ``GET /api/serve/applications/`` document that scaling, redeploys and second writers
+change as the real one was seen to change; its error answers are the recorded ones, word for word. Requests
+and replicas are not simulated: replicas start and stop when a test says ``settle()``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from controller.domain.identity import DeploymentId
+
+CAPTURES = Path(__file__).parent / "data" / "captures"
+CHAT = DeploymentId("chat", "LLMServer:tiny")
+
+_ACCEPTED = "Scaling request received. Deployment will get scaled asynchronously."
+_NOT_FOUND = "Application or Deployment not found"
+_DISABLED = (
+    "Cannot update replicas for deployment '{0.deployment}' in application '{0.application}'. The external scaling API "
+    "can only be used when 'external_scaler_enabled' is set to true in the application configuration. Current value: "
+    "external_scaler_enabled=false. To use this API, redeploy your application with 'external_scaler_enabled: true' in "
+    "the config."
+)
+_AUTOSCALING = {"min_replicas": 1, "initial_replicas": None, "max_replicas": 1, "target_ongoing_requests": 1e9}
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What happens instead of the real answer. ``applied``: a write takes effect although its answer is lost."""
+
+    status: int | None = None
+    text: str = ""
+    delay_s: float = 0.0
+    hang: bool = False
+    drop: bool = False
+    body: bytes | None = None
+    applied: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it came. ``at`` is the event loop's time in seconds."""
+
+    method: str
+    path: str
+    at: float
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class _Planned:
+    fault: Fault
+    method: str
+    left: int | None
+
+
+class ScaleDeploymentRequest(BaseModel):
+    target_num_replicas: Annotated[int, Field(ge=0)]
+
+
+def capture(name: str) -> Document:
+    """Return a recorded answer, by its file name without ``.json``."""
+    return json.loads((CAPTURES / f"{name}.json").read_text())
+
+
+def chat_document() -> Document:
+    """Return the recorded direct-streaming application under the local stack's names, one replica running."""
+    document = capture("applications_llmd_scaleup")
+    chat = document["applications"]["chat"] = document["applications"].pop("llmd")
+    chat["name"] = chat["deployed_app_config"]["name"] = "chat"
+    chat["route_prefix"] = chat["deployed_app_config"]["route_prefix"] = "/"
+    server = chat["deployments"]["LLMServer:tiny"]
+    server["target_num_replicas"] = 1
+    server["replicas"] = server["replicas"][:1]
+    return document
+
+
+@dataclass
+class ServeRestStandIn:
+    """Serves one document. Use as ``async with ServeRestStandIn() as serve: ... serve.base_url``.
+
+    ``revert_after_s``: Serve's own autoscaler is at work and sets every target back to 1 that long after it was
+    set from outside. ``calls`` holds every request, refused ones included; ``called`` is set by each.
+    """
+
+    document: Document = field(default_factory=chat_document)
+    token: str | None = None
+    revert_after_s: float | None = None
+    base_url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    _faults: list[_Planned] = field(default_factory=list)
+    _deleting: set[DeploymentId] = field(default_factory=set)
+    _pending: set[asyncio.TimerHandle] = field(default_factory=set)
+    _started: int = 0
+    _runner: web.AppRunner | None = None
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[self._record, self._authenticate, self._misbehave])
+        app.router.add_get("/api/serve/applications/", self._applications)
+        app.router.add_post("/api/v1/applications/{application}/deployments/{deployment}/scale", self._scale)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.base_url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping.set()
+        for timer in self._pending:
+            timer.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # What happened
+
+    @property
+    def scale_calls(self) -> list[Call]:
+        """Every POST to the scale API, refused and failed ones included."""
+        return [call for call in self.calls if call.method == "POST"]
+
+    def target(self, deployment: DeploymentId = CHAT) -> int:
+        return self.deployment(deployment)["target_num_replicas"]
+
+    def application(self, name: str = CHAT.application) -> Document:
+        """Return one application's part of the document, to be changed at will."""
+        return self.document["applications"][name]
+
+    def deployment(self, deployment: DeploymentId = CHAT) -> Document:
+        """Return one deployment's part of the document, to be changed at will."""
+        return self.application(deployment.application)["deployments"][deployment.deployment]
+
+    # What the world does
+
+    def fail(self, fault: Fault, *, method: str = "*", times: int | None = None) -> None:
+        """Meet the next ``times`` requests of ``method`` with ``fault``; all of them when ``times`` is None."""
+        self._faults.append(_Planned(fault, method, times))
+
+    def recover(self) -> None:
+        """Take back every fault."""
+        self._faults.clear()
+
+    def add_deployment(self, deployment: DeploymentId, *, like: DeploymentId = CHAT) -> None:
+        """Deploy a copy of ``like``, in a new application where its application is new."""
+        application = copy.deepcopy(self.application(like.application))
+        application["name"] = deployment.application
+        copied = copy.deepcopy(self.deployment(like))
+        copied["name"] = copied["deployment_config"]["name"] = deployment.deployment
+        application["deployments"] = {}
+        applications = self.document["applications"]
+        applications.setdefault(deployment.application, application)["deployments"][deployment.deployment] = copied
+        for replica in copied["replicas"]:
+            replica["replica_id"] = self._replica_id()
+
+    def set_target(self, replicas: int, deployment: DeploymentId = CHAT) -> None:
+        """Set a target as another writer would; replicas begin to start or to stop."""
+        live = self.deployment(deployment)
+        live["target_num_replicas"] = replicas
+        kept = [replica for replica in live["replicas"] if replica["state"] != "STOPPING"]
+        for replica in kept[replicas:]:
+            replica["state"] = "STOPPING"
+        for _ in range(replicas - len(kept)):
+            self._started += 1
+            live["replicas"].append(
+                {
+                    "node_id": "5a5b3493a8185cd9297d699bb5c5a74569c82475f6b1bd2464d5e816",
+                    "replica_id": self._replica_id(),
+                    "state": "STARTING",
+                    "start_time_s": self.application(deployment.application)["last_deployed_time_s"] + self._started,
+                }
+            )
+
+    def settle(self, deployment: DeploymentId = CHAT) -> None:
+        """Let starting replicas be running and stopping ones be gone."""
+        live = self.deployment(deployment)
+        live["replicas"] = [replica for replica in live["replicas"] if replica["state"] != "STOPPING"]
+        for replica in live["replicas"]:
+            replica["state"] = "RUNNING"
+
+    def redeploy(self, deployment: DeploymentId = CHAT, **settings: Any) -> None:
+        """PUT the config again with ``settings`` of one deployment; any difference resets its target."""
+        self.application(deployment.application)["last_deployed_time_s"] += 1.0
+        config = self.deployment(deployment)["deployment_config"]
+        if {**config, **settings} != config:
+            config.update(settings)
+            self.set_target(config.get("num_replicas") or 1, deployment)
+
+    def redeploy_code(self, application: str = CHAT.application, **app_config: Any) -> None:
+        """PUT the config again with other code, arguments or environment; every target of it is reset."""
+        app = self.application(application)
+        app["last_deployed_time_s"] += 1.0
+        app["deployed_app_config"].update(app_config)
+        for name, deployment in app["deployments"].items():
+            self.set_target(deployment["deployment_config"].get("num_replicas") or 1, DeploymentId(application, name))
+
+    def enable_autoscaling(self, deployment: DeploymentId = CHAT, **settings: Any) -> None:
+        """Give a deployment the autoscaling config that an LLMConfig without num_replicas gets."""
+        config = self.deployment(deployment)["deployment_config"]
+        config.pop("num_replicas", None)
+        config["autoscaling_config"] = _AUTOSCALING | settings
+
+    def delete(self, deployment: DeploymentId) -> None:
+        """Begin to delete one deployment; it is still listed and no longer scaled."""
+        self._deleting.add(deployment)
+
+    # How it answers
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        now = asyncio.get_running_loop().time()
+        self.calls.append(Call(request.method, request.raw_path, now, dict(request.headers), await request.read()))
+        self.called.set()
+        return await handler(request)
+
+    @web.middleware
+    async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization")
+        if self.token is not None and given is None:
+            return web.Response(status=401, text="Unauthorized: Missing authentication token")
+        if self.token is not None and given != f"Bearer {self.token}":
+            return web.Response(status=403, text="Forbidden: Invalid authentication token")
+        return await handler(request)
+
+    @web.middleware
+    async def _misbehave(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = self._next_fault(request.method)
+        if fault is None:
+            return await handler(request)
+        if fault.applied:
+            await handler(request)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        if fault.hang:
+            await self._stopping.wait()
+        if fault.drop and request.transport is not None:
+            request.transport.abort()
+        if fault.status is not None:
+            return web.Response(status=fault.status, text=fault.text)
+        return web.Response(body=fault.body) if fault.body is not None else await handler(request)
+
+    def _next_fault(self, method: str) -> Fault | None:
+        for planned in self._faults:
+            if planned.method in {"*", method} and planned.left != 0:
+                planned.left = None if planned.left is None else planned.left - 1
+                return planned.fault
+        return None
+
+    async def _applications(self, _: web.Request) -> web.Response:
+        return web.json_response(self.document)
+
+    async def _scale(self, request: web.Request) -> web.Response:
+        deployment = DeploymentId(request.match_info["application"], request.match_info["deployment"])
+        try:
+            wanted = ScaleDeploymentRequest(**await request.json()).target_num_replicas
+        except ValueError as error:
+            return _answer(400, error=f"Invalid request body: {error}")
+        application = self.document["applications"].get(deployment.application)
+        if application is None:
+            return _answer(404, error=_NOT_FOUND)
+        if not application["external_scaler_enabled"] or application["status"] == "DELETING":
+            return _answer(412, error=_DISABLED.format(deployment))
+        if deployment.deployment not in application["deployments"]:
+            return _answer(404, error=_NOT_FOUND)
+        if deployment in self._deleting:
+            return _answer(412, error="Deployment is deleted")
+        self.set_target(wanted, deployment)
+        if self.revert_after_s is not None:
+            timer = asyncio.get_running_loop().call_later(self.revert_after_s, self.set_target, 1, deployment)
+            self._pending.add(timer)
+        return _answer(200, message=_ACCEPTED)
+
+    def _replica_id(self) -> str:
+        self._started += 1
+        return f"replica{self._started}"
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _answer(status: int, **content: str) -> web.Response:
+    return web.json_response(content, status=status)
