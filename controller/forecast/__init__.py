@@ -1,1 +1,1 @@
-"""Quantiles of demand at the lead time. Pure."""
+"""Predicts demand one lead time ahead, with a band that knows its own errors. Values only: no I/O and no clock."""

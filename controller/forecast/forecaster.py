@@ -1,0 +1,31 @@
+"""What the loop expects of a forecaster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from controller.domain.forecast import Forecast
+from controller.domain.reading import Unknown
+from controller.domain.signals import Signal
+from controller.domain.snapshot import History
+
+
+class Forecaster(Protocol):
+    """Predicts the largest demand until ordered capacity can be there."""
+
+    def forecast(
+        self,
+        history: History,
+        signal: Signal,
+        *,
+        now: float,
+        horizon_s: float,
+        quantiles: Sequence[float],
+    ) -> Forecast | Unknown:
+        """Quantiles of the maximum of ``signal`` over [now, now + horizon_s].
+
+        ``quantiles`` are probabilities in (0, 1), at least one. The same arguments always give the
+        same forecast. Unknown, with a reason a person can read, when the history does not allow one.
+        """
+        ...

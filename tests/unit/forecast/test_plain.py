@@ -1,0 +1,156 @@
+"""The forecast as the planner sees it: sane when cold, quick on a ramp, calm again after a drop."""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from controller.domain.forecast import Forecast
+from controller.domain.reading import Unknown
+from controller.domain.signals import Signal
+from controller.domain.snapshot import History
+from controller.forecast.plain import PlainForecaster
+
+STEP_S = 5.0
+HOUR = 720
+
+
+def answer(
+    values: Sequence[float | None],
+    *,
+    horizon_s: float = 35,
+    step_s: float = STEP_S,
+    late_s: float = 0,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+) -> Forecast | Unknown:
+    history = History(start=1000, step_s=step_s, values=tuple(values))
+    return PlainForecaster().forecast(
+        history, Signal.REQUESTS, now=history.end + late_s, horizon_s=horizon_s, quantiles=quantiles
+    )
+
+
+def band(values: Sequence[float | None], **kwargs: float) -> Forecast:
+    forecast = answer(values, **kwargs)  # type: ignore[arg-type]
+    assert isinstance(forecast, Forecast), forecast
+    return forecast
+
+
+FLAT = [1.0] * 60
+RAMP = [1 + 3 * (bin_ + 1) / 12 for bin_ in range(12)]
+"""From 1 to 4 units within 60 s."""
+
+
+@pytest.mark.parametrize(
+    ("values", "late_s", "reason"),
+    [
+        pytest.param([], 0, "no demand known yet", id="nothing"),
+        pytest.param([None] * 100, 0, "no demand known yet", id="only-gaps"),
+        pytest.param([1.0] * 11, 0, "only 55 s of demand known; 60 s are needed", id="too-short"),
+        pytest.param([1.0] * 100, 31, "demand unknown for the last 31 s", id="stopped"),
+        pytest.param([*[1.0] * 100, *[None] * 7], 0, "demand unknown for the last 35 s", id="newest-missing"),
+        pytest.param(
+            [*[1.0] * 100, *[None] * 8, 1.0], 0, "more than half of the last 60 s is unknown", id="mostly-gaps"
+        ),
+    ],
+)
+def test_there_is_no_forecast_without_enough_knowledge(values: list[float | None], late_s: float, reason: str) -> None:
+    assert answer(values, late_s=late_s) == Unknown(reason)
+
+
+@pytest.mark.parametrize("horizon_s", [10, 35, 130, 600, 3600])
+@pytest.mark.parametrize("seconds", [60, 120, 300])
+def test_a_cold_forecast_does_not_explode(seconds: int, horizon_s: float) -> None:
+    values = np.random.default_rng(seconds).poisson(10, seconds // 5).astype(float)
+
+    forecast = band(values.tolist(), horizon_s=horizon_s)
+
+    assert forecast.quantile(0.5) >= 5
+    assert forecast.quantile(0.9) < 10 * values.max()
+    assert forecast.history_s == seconds
+
+
+def test_a_constant_is_forecast_exactly() -> None:
+    assert {value for _, value in band(FLAT).quantiles} == {1.0}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_ramp_is_noticed_well_before_it_ends(noise: float) -> None:
+    shape = np.array([*FLAT, *RAMP])
+    values = shape + noise * np.random.default_rng(5).standard_normal(shape.size)
+
+    half_way = values[:-6].tolist()
+
+    assert band(half_way).quantile(0.9) > 1.3 * half_way[-1]
+
+
+def test_a_ramp_that_ended_is_not_continued_for_ever() -> None:
+    values = [*FLAT, *RAMP, *[4.0] * 24]
+
+    assert band(values).quantile(0.5) == pytest.approx(4, rel=0.05)
+
+
+def test_a_drop_lowers_the_band() -> None:
+    busy, calm = [10.0] * 60, [1.0] * 60
+
+    assert band([*calm, *busy]).quantile(0.9) >= 10
+    assert band([*calm, *busy, *calm]).quantile(0.9) == pytest.approx(1, abs=0.01)
+
+
+def test_gaps_are_not_zeros() -> None:
+    values = [None if bin_ % 4 == 1 else 8.0 for bin_ in range(120)]
+
+    assert {value for _, value in band(values).quantiles} == {8.0}
+
+
+def test_the_band_covers_what_it_promises() -> None:
+    rng = np.random.default_rng(11)
+    values = rng.poisson(20, 3000).astype(float)
+    origins = range(400, 2900, 11)
+
+    covered = [max(values[origin : origin + 7]) <= band(values[:origin].tolist()).quantile(0.9) for origin in origins]
+
+    assert 0.84 <= np.mean(covered) <= 0.97
+
+
+def test_yesterday_is_used_once_there_is_one() -> None:
+    minutes = np.arange(3 * 1440)
+    wave = 20 + 15 * np.sign(np.sin(minutes * 2 * np.pi / 30)) * (minutes % 1440 > 300)
+
+    forecast = band(wave[: 2 * 1440 + 700].tolist(), step_s=60, horizon_s=600)
+
+    assert forecast.method == "seasonal_naive"
+
+
+def test_the_same_history_gives_the_same_forecast() -> None:
+    values = np.random.default_rng(2).gamma(2, 3, HOUR).tolist()
+
+    assert answer(values) == answer(values)
+
+
+def test_asked_for_quantiles_come_sorted_and_once() -> None:
+    forecast = band(FLAT, quantiles=(0.9, 0.5, 0.9))  # type: ignore[arg-type]
+
+    assert [probability for probability, _ in forecast.quantiles] == [0.5, 0.9]
+
+
+@pytest.mark.parametrize(("bins", "bar_s"), [(HOUR, 0.005), (12 * HOUR, 0.020)])
+@pytest.mark.parametrize("horizon_s", [35, 130, 600])
+def test_a_forecast_is_cheap(bins: int, bar_s: float, horizon_s: float) -> None:
+    values = np.random.default_rng(bins).gamma(2, 3, bins).tolist()
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        answer(values, horizon_s=horizon_s)
+        seconds.append(time.perf_counter() - began)
+
+    assert min(seconds) < bar_s
+
+
+def test_no_quantile_is_ever_negative_or_nan() -> None:
+    falling = [50.0 - bin_ for bin_ in range(51)] * 3
+
+    for end in range(20, len(falling), 7):
+        values = [value for _, value in band(falling[:end]).quantiles]
+        assert all(math.isfinite(value) and value >= 0 for value in values)
