@@ -95,7 +95,7 @@ def _parse(content: bytes, *, where: str, skipped_ports: frozenset[int]) -> tupl
     try:
         groups = json.loads(content)
         addresses = [address for group in groups for address in group["targets"]]
-        urls = [check_url(f"http://{address}") for address in addresses]
+        urls = [check_url("http://" + address) for address in addresses]
     except (ValueError, TypeError, KeyError, BadInputError) as error:
         msg = f'{where}: not a service-discovery list like [{{"targets": ["10.0.0.3:8080"]}}] ({error})'
         raise UnavailableError(msg) from error

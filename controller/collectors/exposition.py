@@ -9,6 +9,7 @@ of all scrapes share their label tuples.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ MAX_LABEL_VALUE_CHARS = 1024
 
 _LABEL_TWICE = "a label occurs twice in one series"
 _BAD_LABELS = "malformed labels"
+_NO_BOUND = "a bucket's bound is missing or not a number"
 _BAD_VALUE = "malformed value"
 _LONG_LINE = f"line longer than {MAX_LINE_BYTES} bytes"
 _CUT_LINE = "the page ends inside a line"
@@ -40,6 +42,20 @@ _BLANK_OR_COMMENT = re.compile(rb"\s*(?:#|\Z)")
 def read_exposition(body: bytes, metrics: Mapping[str, Metric]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """Decode the catalogued samples of one page; see ``ExpositionReader.read``."""
     return ExpositionReader(metrics).read(body)
+
+
+def kept_labels(sample_name: str, metric: Metric) -> tuple[str, ...]:
+    """Names of the labels that are read of one sample, sorted."""
+    is_bucket = metric.kind is Kind.HISTOGRAM and sample_name.endswith("_bucket")
+    return tuple(sorted((*metric.labels, *metric.identity, *(("le",) if is_bucket else ()))))
+
+
+def is_bound(text: str) -> bool:
+    """Whether a bucket's ``le`` is a number."""
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 class ExpositionReader:
@@ -104,18 +120,22 @@ class _Wanted:
     """One sample name that is decoded, and the labels to keep of it."""
 
     name: str
-    labels: frozenset[bytes]
+    labels: dict[bytes, str]
 
     @classmethod
     def of(cls, name: str, metric: Metric) -> _Wanted:
-        is_bucket = metric.kind is Kind.HISTOGRAM and name.endswith("_bucket")
-        labels = (*metric.labels, *metric.identity, *(("le",) if is_bucket else ()))
-        return cls(name, frozenset(label.encode() for label in labels))
+        return cls(name, {label.encode(): label for label in kept_labels(name, metric)})
 
     def decode(self, raw: bytes, after_name: int) -> _Series:
         """Take one series' text (name and braces) apart. Raises ValueError when it is malformed."""
-        if len(raw) == after_name:
-            return self.name, ()
+        kept: dict[bytes, str] = {}
+        if len(raw) > after_name:
+            kept = self._kept(raw, after_name)
+        if b"le" in self.labels and not is_bound(kept.get(b"le", "")):
+            raise ValueError(_NO_BOUND)
+        return self.name, tuple((text, kept[label]) for label, text in self.labels.items() if kept.get(label))
+
+    def _kept(self, raw: bytes, after_name: int) -> dict[bytes, str]:
         opened = _OPEN.match(raw, after_name)
         at = opened.end() if opened else len(raw)
         kept: dict[bytes, str] = {}
@@ -128,7 +148,7 @@ class _Wanted:
             at = match.end()
         if not _CLOSE.match(raw, at):
             raise ValueError(_BAD_LABELS)
-        return self.name, tuple((label.decode(), kept[label]) for label in sorted(kept) if kept[label])
+        return kept
 
 
 @dataclass(slots=True)

@@ -30,12 +30,15 @@ _OK = 200
 
 
 class FetchError(Exception):
-    """No usable answer; the message says what came instead. ``status`` is the HTTP status, if there was one."""
+    """No usable answer; the message says what came instead.
 
-    def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
+    ``status`` is the HTTP status, if there was one, and ``body`` what came with a status other than 200.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
-        self.excerpt = excerpt
+        self.body = body
 
 
 async def fetch(
@@ -175,7 +178,7 @@ def check_url(url: str) -> str:
 
 def _refused(status: int, body: bytes) -> FetchError:
     excerpt = _excerpt(body)
-    return FetchError(f"HTTP {status}: {excerpt!r}" if excerpt else f"HTTP {status}", status=status, excerpt=excerpt)
+    return FetchError(f"HTTP {status}: {excerpt!r}" if excerpt else f"HTTP {status}", status=status, body=body)
 
 
 def _excerpt(body: bytes) -> str:

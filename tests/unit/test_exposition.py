@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,8 @@ def series(draw):
     name = draw(st.sampled_from([*sorted(BY_SAMPLE_NAME), "go_gc", "ray_vllm", "ray_vllm_num_requests_running_x"]))
     known = wanted_labels(name) if name in BY_SAMPLE_NAME else set()
     kept = draw(st.dictionaries(st.sampled_from(sorted(known)), label_values)) if known else {}
+    if "le" in known:
+        kept["le"] = draw(st.sampled_from(["+Inf", "1.0", "5", "0.25"]))
     return name, kept, draw(extra_labels)
 
 
@@ -183,12 +186,16 @@ def test_invalid_utf8_is_replaced():
         pytest.param('q{proxy="a"} 1_000', "malformed value", id="underscore"),
         pytest.param('q{proxy="a"} 1 2 3', "malformed value", id="too-many-numbers"),
         pytest.param('q{proxy="a"} 1 soon', "malformed value", id="bad-timestamp"),
+        pytest.param(
+            'ray_vllm_inter_token_latency_seconds_bucket{engine="0"} 1', "bound is missing", id="bucket-no-le"
+        ),
+        pytest.param('ray_vllm_inter_token_latency_seconds_bucket{le="x"} 1', "or not a number", id="bucket-bad-le"),
         pytest.param("<html>", "not a sample", id="html"),
         pytest.param(f'q{{proxy="{"x" * MAX_LINE_BYTES}"}} 3', "line longer", id="overlong-line"),
     ],
 )
 def test_an_unreadable_line_is_left_out_and_reported_and_the_rest_is_read(line, error):
-    page = f'{QUEUE}{{proxy="before"}} 1\n{line.replace("q", QUEUE, 1)}\n{QUEUE}{{proxy="after"}} 2\n'
+    page = f'{QUEUE}{{proxy="before"}} 1\n{re.sub("^q", QUEUE, line)}\n{QUEUE}{{proxy="after"}} 2\n'
 
     samples, errors = read_exposition(page.encode(), BY_SAMPLE_NAME)
 

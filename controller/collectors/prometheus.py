@@ -1,0 +1,169 @@
+"""The catalogue through a Prometheus-compatible query API, given back as if scraped directly.
+
+One instant query asks for a range, ``{__name__=~"..."}[30s]``, and only each series' newest point is used:
+
+* A range vector carries the real time of every sample. An instant vector carries the time of the query,
+  so a target that died four minutes ago would look fresh, and ``timestamp()`` would take a second query
+  that may see another scrape.
+* All samples of one scrape have one time, and ``up`` is written at that time even when the scrape fails or
+  brings nothing. So a series whose newest point is older than its target's newest ``up`` was not in the
+  last scrape: it has expired, and is left out, exactly as on the page itself.
+* One query is one consistent view: no scrape can land between its parts.
+
+The price is a few points more for each series, which is little beside its labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import aiohttp
+
+from controller.catalog.scraped import BY_SAMPLE_NAME
+from controller.collectors.pages import FetchError, check_url, endpoint, fetch
+from controller.collectors.query_answer import Answer, AnswerError, Target, TargetName, error_text, parse_answer
+from controller.domain.scrape import Scrape, SourceKind
+from controller.errors import UnavailableError
+from controller.ports import Clock
+
+_AUTH_STATUSES = {401, 403}
+
+_Key = tuple[SourceKind, TargetName]
+
+
+class PrometheusCollector:
+    """Reads every catalogued series of Ray and HAProxy with one query.
+
+    There is one scrape for each instance and kind of metric, named like a direct one (``ray/<instance>``).
+    Its ``at`` is when Prometheus scraped the instance, by Prometheus' clock. An instance that Prometheus
+    could not scrape is reported as failed, and so is every known one while Prometheus gives no answer (one
+    scrape named ``prometheus/<host:port>`` when none is known yet). Nothing is retried within one pass: the
+    next tick does that.
+
+    ``look_back_s`` must hold at least one scrape interval of the server; ``matchers`` narrows the selector
+    where several clusters share a server (``cluster="prod"``). ``timeout_s`` bounds the request, ``max_bytes``
+    its answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+        token: str | None = None,
+        timeout_s: float = 5.0,
+        max_bytes: int = 64_000_000,
+        look_back_s: int = 30,
+        matchers: str = "",
+    ) -> None:
+        """Raise BadInputError for a URL that cannot be fetched."""
+        self._url = check_url(base_url).rstrip("/") + "/api/v1/query"
+        self._source = f"prometheus/{endpoint(base_url)}"
+        self._session = session
+        self._clock = clock
+        self._headers = {"Accept-Encoding": "gzip"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._look_back_s = look_back_s
+        names = "|".join(("up", *BY_SAMPLE_NAME))
+        narrowed = f",{matchers}" if matchers else ""
+        self._form = {
+            "query": f'{{__name__=~"{names}"{narrowed}}}[{look_back_s}s]',
+            "timeout": f"{timeout_s:g}s",
+        }
+        self._known: frozenset[_Key] = frozenset()
+
+    async def collect(self, now: float) -> Sequence[Scrape]:
+        """One scrape per instance and kind that Prometheus knows, failed ones included."""
+        started = self._clock.monotonic()
+        try:
+            answer = await self._ask()
+            present = self._present(answer)
+        except UnavailableError as error:
+            return self._all_failed(str(error), at=now, duration_s=self._clock.monotonic() - started)
+        duration_s = self._clock.monotonic() - started
+        scrapes = [_scrape(key, answer, duration_s) for key in sorted(present)]
+        if answer.warnings:
+            reason = "missing from a partial answer: " + "; ".join(answer.warnings)
+            scrapes += [_failed(key, now, reason, duration_s) for key in sorted(self._known - present)]
+            present |= self._known
+        self._known = present
+        return _one_per_source(scrapes)
+
+    async def close(self) -> None:
+        """Nothing to release: the session belongs to the caller."""
+
+    async def _ask(self) -> Answer:
+        """Send the query. Raises UnavailableError."""
+        try:
+            body = await fetch(
+                self._session,
+                self._url,
+                timeout_s=self._timeout_s,
+                max_bytes=self._max_bytes,
+                headers=self._headers,
+                form=self._form,
+            )
+            return parse_answer(body)
+        except FetchError as error:
+            said = error_text(error.body)
+            hint = "; check the token" if error.status in _AUTH_STATUSES else ""
+            msg = f"{self._url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
+            raise UnavailableError(msg) from error
+        except AnswerError as error:
+            msg = f"{self._url}: {error}"
+            raise UnavailableError(msg) from error
+
+    def _present(self, answer: Answer) -> frozenset[_Key]:
+        """Which targets of ours the answer tells about. Raises UnavailableError when there is none."""
+        seen = {(kind, name) for name, target in answer.targets.items() for kind in target.kinds}
+        # A target that is down or idle for long has no series left; what kind it is was learned before.
+        present = seen | {(kind, name) for kind, name in self._known if name in answer.targets}
+        if not present:
+            msg = f"{self._url}: no sample of a catalogued metric in the last {self._look_back_s} s"
+            raise UnavailableError(msg)
+        return frozenset(present)
+
+    def _all_failed(self, reason: str, *, at: float, duration_s: float) -> Sequence[Scrape]:
+        if self._known:
+            return _one_per_source([_failed(key, at, reason, duration_s) for key in sorted(self._known)])
+        return (
+            Scrape(source=self._source, kind=SourceKind.RAY, at=at, ok=False, errors=(reason,), duration_s=duration_s),
+        )
+
+
+def _scrape(key: _Key, answer: Answer, duration_s: float) -> Scrape:
+    kind, name = key
+    target: Target = answer.targets[name]
+    if target.down:
+        return _failed(key, target.at, "Prometheus could not scrape it (up is 0)", duration_s)
+    samples, ambiguous = target.last_scrape(kind)
+    errors = answer.warnings
+    if answer.unreadable:
+        errors = (*errors, f"{answer.unreadable} series without an instance or a readable value")
+    if ambiguous:
+        errors = (*errors, f"{ambiguous} series differ only in labels that are not read, none is used")
+    return Scrape(
+        source=_source(key),
+        kind=kind,
+        at=target.at,
+        ok=True,
+        samples=samples,
+        errors=errors,
+        duration_s=duration_s,
+    )
+
+
+def _failed(key: _Key, at: float, reason: str, duration_s: float) -> Scrape:
+    return Scrape(source=_source(key), kind=key[0], at=at, ok=False, errors=(reason,), duration_s=duration_s)
+
+
+def _source(key: _Key) -> str:
+    kind, (instance, _job) = key
+    return f"{kind}/{instance}"
+
+
+def _one_per_source(scrapes: Sequence[Scrape]) -> Sequence[Scrape]:
+    """Keep the newest scrape of each source: two jobs may scrape one instance."""
+    return tuple({scrape.source: scrape for scrape in sorted(scrapes, key=lambda scrape: scrape.at)}.values())
