@@ -1,0 +1,115 @@
+"""The controller's read-only HTTP API: metrics, health, and what was decided and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from controller.api.health import not_alive, not_ready
+from controller.codec import dump_record
+from controller.domain.identity import DeploymentId
+from controller.domain.record import TickRecord
+from controller.export.latest import LatestTick
+from controller.policy.load import LoadedPolicy
+from controller.ports import StoreError
+
+MOST_RECORDS = 1000
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class RecordReader(Protocol):
+    """Reads the records that the store kept."""
+
+    def __call__(self, *, deployment: DeploymentId | None, last: int) -> list[TickRecord]:
+        """Return the newest ``last`` records, oldest first. Raises StoreError."""
+        ...
+
+
+def api(
+    *,
+    latest: LatestTick,
+    policy: Callable[[], LoadedPolicy],
+    records: RecordReader,
+    registry: CollectorRegistry,
+) -> FastAPI:
+    """Build the API. Nothing in it changes anything or shows a secret."""
+    app = FastAPI(title="Foreserve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    app.middleware("http")(_with_headers)
+    app.exception_handler(StoreError)(_store_unreadable)
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """Everything in docs/metrics.md, in the format the client asks for."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """200 while ticks come; 503 with the reason when the last one is too long ago."""
+        return _verdict(not_alive(latest.age_s, interval_s=policy().policy.control.interval_s))
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """200 once a tick was done with Ray Serve reachable; 503 with reasons otherwise."""
+        return _verdict(*not_ready(latest.record))
+
+    @app.get("/api/v1/state")
+    async def state() -> Response:
+        """Return the latest tick's record; 503 before the first."""
+        if latest.record is None:
+            raise HTTPException(503, "no tick has been completed yet")
+        return Response(dump_record(latest.record), media_type="application/json")
+
+    @app.get("/api/v1/decisions")
+    def decisions(
+        deployment: Annotated[str | None, Query(description="APPLICATION/DEPLOYMENT; all when absent.")] = None,
+        last: Annotated[int, Query(ge=1, le=MOST_RECORDS, description="How many, newest last.")] = 100,
+    ) -> Response:
+        """Return recorded ticks, oldest first, from the store."""
+        found = records(deployment=_deployment(deployment), last=last)
+        return Response(b"[" + b",".join(map(dump_record, found)) + b"]", media_type="application/json")
+
+    @app.get("/api/v1/policy")
+    async def policy_in_force() -> dict[str, Any]:
+        """Return the policy in force, with every default filled in, and its version."""
+        loaded = policy()
+        return {"version": loaded.version, "policy": loaded.policy.model_dump(mode="json")}
+
+    return app
+
+
+def _deployment(text: str | None) -> DeploymentId | None:
+    if text is None:
+        return None
+    try:
+        return DeploymentId.parse(text)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def _verdict(*problems: str | None) -> Response:
+    reasons = [problem for problem in problems if problem]
+    body = json.dumps({"status": "failed" if reasons else "ok", "reasons": reasons})
+    return Response(body, status_code=503 if reasons else 200, media_type="application/json")
+
+
+async def _store_unreadable(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=503)
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers.update(_HEADERS)
+    return response
