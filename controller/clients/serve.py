@@ -151,15 +151,13 @@ class ServeClient:
             reason += f": {text}"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE:
             return ServeUnavailableError(f"Serve at {self.address} failed ({reason})")
+        where = f"{TOKEN_SETTING} (or {TOKEN_SETTING}_FILE)"
         if status == HTTPStatus.UNAUTHORIZED:
-            return ServeRefusedError(
-                f"Serve at {self.address} wants a token ({reason}); set {TOKEN_SETTING} to the cluster's Ray token",
-                status=status,
-            )
+            msg = f"Serve at {self.address} wants a token ({reason}); set {where} to its Ray token"
+            return ServeRefusedError(msg, status=status)
         if status == HTTPStatus.FORBIDDEN:
-            return ServeRefusedError(
-                f"Serve at {self.address} refused the token ({reason}); correct {TOKEN_SETTING}", status=status
-            )
+            msg = f"Serve at {self.address} refused the token ({reason}); correct {where}"
+            return ServeRefusedError(msg, status=status)
         hint = ""
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or not _is_json(body):
             hint = f"; {URL_SETTING} should be the address of a Ray dashboard with the Serve REST API"
