@@ -15,13 +15,14 @@ The price is a few points more for each series, which is little beside its label
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import aiohttp
 
 from controller.catalog.scraped import BY_SAMPLE_NAME
-from controller.collectors.pages import FetchError, check_url, endpoint, fetch
-from controller.collectors.query_answer import Answer, AnswerError, Target, TargetName, error_text, parse_answer
+from controller.collectors.pages import READ_INLINE_BYTES, FetchError, check_url, endpoint, fetch
+from controller.collectors.query_answer import Answer, AnswerError, TargetName, error_text, parse_answer
 from controller.domain.scrape import Scrape, SourceKind
 from controller.errors import UnavailableError
 from controller.ports import Clock
@@ -105,7 +106,9 @@ class PrometheusCollector:
                 headers=self._headers,
                 form=self._form,
             )
-            return parse_answer(body)
+            if len(body) <= READ_INLINE_BYTES:
+                return parse_answer(body)
+            return await asyncio.to_thread(parse_answer, body)
         except FetchError as error:
             said = error_text(error.body)
             hint = "; check the token" if error.status in _AUTH_STATUSES else ""
@@ -135,7 +138,7 @@ class PrometheusCollector:
 
 def _scrape(key: _Key, answer: Answer, duration_s: float) -> Scrape:
     kind, name = key
-    target: Target = answer.targets[name]
+    target = answer.targets[name]
     if target.down:
         return _failed(key, target.at, "Prometheus could not scrape it (up is 0)", duration_s)
     samples, ambiguous = target.last_scrape(kind)

@@ -13,6 +13,7 @@ from controller.collectors.exposition import is_bound, kept_labels
 from controller.domain.scrape import Sample, SourceKind
 
 _KIND_OF_ORIGIN = {Origin.RAY: SourceKind.RAY, Origin.HAPROXY: SourceKind.HAPROXY}
+_KEPT_LABELS = {name: kept_labels(name, metric) for name, metric in BY_SAMPLE_NAME.items()}
 _SAME_SCRAPE_S = 0.001
 _MAX_WARNINGS = 5
 
@@ -64,7 +65,7 @@ class Target:
         name = labels["__name__"]
         metric = BY_SAMPLE_NAME.get(name)
         if metric is not None:
-            kept = tuple((label, labels[label]) for label in kept_labels(name, metric) if labels.get(label))
+            kept = tuple((label, labels[label]) for label in _KEPT_LABELS[name] if labels.get(label))
             if name.endswith("_bucket") and not is_bound(labels.get("le", "")):
                 msg = f"{name} has no bound"
                 raise ValueError(msg)

@@ -20,7 +20,7 @@ CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 PAGES = {Origin.RAY: "ray_8080_*.prom.gz", Origin.HAPROXY: "haproxy_9101_*.prom.gz"}
 
 NEVER_RECORDED = {
-    scraped.VLLM_PREFIX_HITS.name: "a counter appears with its first increment, and no two recorded prompts shared a block",
+    scraped.VLLM_PREFIX_HITS.name: "a counter appears with its first increment, and no recorded prompts shared a block",
 }
 """Catalogued metrics that no page of Ray holds, each with the reason; vLLM's own page must hold them."""
 

@@ -38,10 +38,10 @@ async def serve():
     """Start a server whose handler answers every path; gives its base URL."""
     servers = []
 
-    async def start(handler):
+    async def start(handler, *, port=None):
         app = web.Application(client_max_size=64 << 20)
         app.router.add_route("*", "/{path:.*}", handler)
-        server = TestServer(app, host="127.0.0.1")
+        server = TestServer(app, host="127.0.0.1", port=port)
         servers.append(server)
         await server.start_server()
         return f"http://127.0.0.1:{server.port}"
@@ -55,11 +55,11 @@ async def serve():
 async def serve_page(serve):
     """Start a server that answers with one body."""
 
-    async def start(body, *, status=200, headers=None):
+    async def start(body, *, status=200, headers=None, port=None):
         async def handler(_request):
             return web.Response(body=body, status=status, headers=headers)
 
-        return await serve(handler)
+        return await serve(handler, port=port)
 
     return start
 
