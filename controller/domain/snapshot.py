@@ -10,6 +10,9 @@ from controller.domain.reading import Reading, Unknown
 from controller.domain.scrape import SourceHealth
 from controller.domain.signals import Signal
 
+NOT_DEPLOYED = "NOT_DEPLOYED"
+"""``Snapshot.status`` of a deployment that Serve does not have, which is more than not knowing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:

@@ -14,8 +14,8 @@ class DeploymentMemory:
 
     ``recommendations`` are (time, replicas) of recent sizings, oldest first; ``known_since`` is when
     uninterrupted knowledge of demand began (None: the last tick knew nothing). ``last_set`` is the
-    target this controller last wrote, with the config digest seen then, to tell a redeploy from a
-    second writer.
+    target this controller last wrote or accepted, with the config digest seen then, to tell a redeploy
+    from a second writer.
     """
 
     recommendations: tuple[tuple[float, int], ...] = ()
@@ -26,6 +26,12 @@ class DeploymentMemory:
     last_set_digest: str | None = None
     startup_seconds: tuple[float, ...] = ()
     """Most recent measured replica start-ups, oldest first (seconds)."""
+    dips: int = 0
+    """Consecutive ticks without a higher need since ``above_since``; one of them is forgiven."""
+    attempted: int | None = None
+    """Target last asked of the actuator while its result is not confirmed: when found, it is our own."""
+    foreign_since: float | None = None
+    """When a target set by somebody else was last accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,13 @@ from controller.forecast.damped_trend import DampedTrend
 from controller.forecast.last_value import LastValue
 from controller.forecast.score import Residuals, calibrated_loss
 from controller.forecast.seasonal_naive import SeasonalNaive
-from controller.forecast.series import FloatArray, Series, known_bins, resample
+from controller.forecast.series import Bins, Series, measured_bins, resample
 
 CANDIDATES: tuple[Candidate, ...] = (DampedTrend(), LastValue(), SeasonalNaive())
 """In order of preference: of equal candidates the first one is used."""
 
 _MIN_KNOWN_S = 60.0
+_MIN_KNOWN_BINS = 6
 _MAX_AGE_S = 30.0
 _MIN_KNOWN_SHARE = 0.5
 _MAX_ORIGINS = 200
@@ -64,13 +65,15 @@ class PlainForecaster:
     ) -> Forecast | Unknown:
         """Quantiles of the maximum of ``signal`` over [now, now + horizon_s]; see ``Forecaster``.
 
-        Unknown with less than 60 s of known history, when the newest is older than 30 s (or two
-        bins), or when less than half of the last horizon is known.
+        Unknown with less than 60 s (or six measurements) of known history, when the newest is older
+        than 30 s (or two measurements), or when less than half of the last horizon is known.
         """
-        bins = known_bins(history)
-        if problem := _unfit(bins, history, now=now, horizon_s=horizon_s):
+        bins = measured_bins(history)
+        if bins is None:
+            return Unknown("no demand known yet")
+        if problem := _unfit(bins, now=now, horizon_s=horizon_s):
             return Unknown(problem)
-        series = resample(bins, step_s=history.step_s, horizon_s=horizon_s)
+        series = resample(bins, horizon_s=horizon_s)
         reach = min(series.ahead, max(1, int(np.count_nonzero(~np.isnan(series.means))) // _HORIZONS_NEEDED))
         probabilities = sorted(set(quantiles))
         judged = _judge(self._candidates, series, reach, probabilities)
@@ -87,24 +90,21 @@ class PlainForecaster:
             horizon_s=horizon_s,
             quantiles=tuple(zip(probabilities, rising, strict=True)),
             method=judged.candidate.name,
-            history_s=int(np.count_nonzero(~np.isnan(bins))) * history.step_s,
+            history_s=bins.known * bins.step_s,
         )
 
 
-def _unfit(bins: FloatArray, history: History, *, now: float, horizon_s: float) -> str | None:
-    """Say why this history allows no forecast, if it does not."""
-    step_s = history.step_s
-    if bins.size == 0:
-        return "no demand known yet"
-    age_s = now - (history.start + bins.size * step_s)
-    if age_s > max(_MAX_AGE_S, 2 * step_s):
+def _unfit(bins: Bins, *, now: float, horizon_s: float) -> str | None:
+    """Say why these bins allow no forecast, if they do not."""
+    age_s = now - bins.end
+    if age_s > max(_MAX_AGE_S, 2 * bins.step_s):
         return f"demand unknown for the last {age_s:.0f} s"
-    known_s = np.count_nonzero(~np.isnan(bins)) * step_s
-    if known_s < _MIN_KNOWN_S:
-        return f"only {known_s:.0f} s of demand known; {_MIN_KNOWN_S:.0f} s are needed"
-    recent = bins[-math.ceil(max(_MIN_KNOWN_S, horizon_s) / step_s) :]
+    needed_s = max(_MIN_KNOWN_S, _MIN_KNOWN_BINS * bins.step_s)
+    if bins.known * bins.step_s < needed_s:
+        return f"only {bins.known * bins.step_s:.0f} s of demand known; {needed_s:.0f} s are needed"
+    recent = bins.values[-math.ceil(max(needed_s, horizon_s) / bins.step_s) :]
     if np.count_nonzero(~np.isnan(recent)) < _MIN_KNOWN_SHARE * recent.size:
-        return f"more than half of the last {recent.size * step_s:.0f} s is unknown"
+        return f"more than half of the last {recent.size * bins.step_s:.0f} s is unknown"
     return None
 
 

@@ -21,6 +21,9 @@ MIN_STEPS = 24
 _KNOWN_SHARE = 0.5
 """A horizon's maximum counts as realised only when this share of its steps is known."""
 
+_CADENCE_FROM = 100
+"""Newest measurements whose median distance says how often there is one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
@@ -49,34 +52,50 @@ class Series:
         return largest
 
 
-def known_bins(history: History) -> FloatArray:
-    """Return the history's bins up to the last known one: NaN where unknown, negatives as 0."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bins:
+    """A history up to its newest known bin, no finer than it was measured; NaN where unknown."""
+
+    step_s: float
+    end: float
+    values: FloatArray
+
+    @property
+    def known(self) -> int:
+        """How many are known."""
+        return int(np.count_nonzero(~np.isnan(self.values)))
+
+
+def measured_bins(history: History) -> Bins | None:
+    """Read a history; None when nothing in it is known. Negative values count as 0.
+
+    When demand is measured less often than there are bins (a tick of 10 s and bins of 5 s), most bins
+    between two measurements are empty without anything being amiss; such bins are joined first.
+    """
     values = np.array(history.values, dtype=np.float64)
     known = np.flatnonzero(np.isfinite(values))
     if known.size == 0:
-        return np.empty(0)
-    values = np.maximum(values[: known[-1] + 1], 0.0)
-    values[~np.isfinite(values)] = np.nan
-    return values
+        return None
+    values = np.where(np.isfinite(values), np.maximum(values, 0.0), np.nan)[: known[-1] + 1]
+    cadence = int(np.median(np.diff(known[-_CADENCE_FROM:]))) if known.size > 1 else 1
+    means, _ = _join(values, cadence)
+    return Bins(step_s=history.step_s * cadence, end=history.start + history.step_s * values.size, values=means)
 
 
-def resample(bins: FloatArray, *, step_s: float, horizon_s: float) -> Series:
-    """Join bins into steps of about an eighth of the horizon, counted back from the newest bin.
+def resample(bins: Bins, *, horizon_s: float) -> Series:
+    """Join bins into steps of about an eighth of the horizon, counted back from the newest bin."""
+    horizon_bins = max(1, math.ceil(horizon_s / bins.step_s - 1e-9))
+    width = max(1, min(horizon_bins // STEPS_PER_HORIZON, bins.known // MIN_STEPS))
+    means, peaks = _join(bins.values, width)
+    return Series(step_s=bins.step_s * width, ahead=math.ceil(horizon_bins / width), means=means, peaks=peaks)
 
-    ``bins`` must end with a known bin.
-    """
-    known = int(np.count_nonzero(~np.isnan(bins)))
-    horizon_bins = max(1, math.ceil(horizon_s / step_s - 1e-9))
-    width = max(1, min(horizon_bins // STEPS_PER_HORIZON, known // MIN_STEPS))
-    whole = bins[bins.size % width :].reshape(-1, width)
+
+def _join(values: FloatArray, width: int) -> tuple[FloatArray, FloatArray]:
+    """Means and maxima of ``width`` values each, counted from the newest; NaN where all are."""
+    whole = values[values.size % width :].reshape(-1, width)
     present = ~np.isnan(whole)
     counts = present.sum(axis=1)
     sums = np.where(present, whole, 0.0).sum(axis=1)
-    peaks = np.where(present, whole, -np.inf).max(axis=1)
+    largest = np.where(present, whole, -np.inf).max(axis=1)
     nothing = counts == 0
-    return Series(
-        step_s=step_s * width,
-        ahead=math.ceil(horizon_bins / width),
-        means=np.where(nothing, np.nan, sums / np.maximum(counts, 1)),
-        peaks=np.where(nothing, np.nan, peaks),
-    )
+    return np.where(nothing, np.nan, sums / np.maximum(counts, 1)), np.where(nothing, np.nan, largest)

@@ -1,1 +1,1 @@
-"""From demand to targets: size, stabilise, limit. Pure."""
+"""Decides how many replicas each deployment should have, and says why. Values only: no I/O and no clock."""

@@ -104,6 +104,13 @@ def test_gaps_are_not_zeros() -> None:
     assert {value for _, value in band(values).quantiles} == {8.0}
 
 
+@pytest.mark.parametrize("every", [2, 6, 60])
+def test_a_tick_slower_than_the_bins_is_no_gap(every: int) -> None:
+    values = [8.0 if bin_ % every == 0 else None for bin_ in range(30 * every)]
+
+    assert {value for _, value in band(values, late_s=5).quantiles} == {8.0}
+
+
 def test_the_band_covers_what_it_promises() -> None:
     rng = np.random.default_rng(11)
     values = rng.poisson(20, 3000).astype(float)
@@ -141,9 +148,9 @@ def test_a_forecast_is_cheap(bins: int, bar_s: float, horizon_s: float) -> None:
     values = np.random.default_rng(bins).gamma(2, 3, bins).tolist()
     seconds = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         answer(values, horizon_s=horizon_s)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.thread_time() - began)
 
     assert min(seconds) < bar_s
 

@@ -1,0 +1,155 @@
+"""How many replicas demand needs now, and how many it is predicted to need one lead time ahead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.domain.forecast import Forecast
+from controller.domain.plan import Capacity, Reason, Step
+from controller.domain.reading import Known, Unknown
+from controller.domain.signals import Signal
+from controller.domain.snapshot import Snapshot
+
+SPARE_SHARE = 0.1
+"""Replicas are given up only when the remaining ones keep this share of their capacity free.
+
+Without it a demand that just fits is given up and ordered again with every bit of noise."""
+
+_TOLERANCE = 1e-9
+"""Floating-point noise of this size adds no replica."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """What demand asks for, in replicas, before any delay or limit.
+
+    ``needed`` is the larger of now and forecast; ``roomy`` the same with ``SPARE_SHARE`` free, the
+    least that a target may be lowered to. ``complete`` is false when a sizing signal is unknown.
+    """
+
+    reactive: Step
+    forecast: Step
+    roomy: int
+    complete: bool
+
+    @property
+    def needed(self) -> int:
+        """Replicas needed, forecast included."""
+        return self.forecast.replicas
+
+    @property
+    def reason(self) -> Reason:
+        """Why ``needed`` is what it is."""
+        return self.forecast.reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """One signal's need: ``amount`` (in the signal's unit) over ``per_replica``."""
+
+    signal: Signal
+    amount: float
+    per_replica: float
+
+    def replicas(self, share: float = 1.0) -> int:
+        """Replicas that carry the amount using ``share`` of their capacity."""
+        return max(0, math.ceil(self.amount / (self.per_replica * share) - _TOLERANCE))
+
+    @property
+    def arithmetic(self) -> str:
+        return f"{self.amount:.1f} {_words(self.signal)} / {self.per_replica:g} per replica → {self.replicas()}"
+
+
+def size(
+    snapshot: Snapshot,
+    capacity: Capacity,
+    forecasts: Sequence[Forecast],
+    *,
+    quantile: float,
+    forecast_unavailable: str | None,
+    current: int,
+) -> Sizing:
+    """Size by every known signal that has a capacity; the one that needs most replicas decides.
+
+    With no signal known ``current`` is held: a forecast is not carried beyond what is known. With only
+    some known, the result is never below ``current``. The forecast may add to the reactive number and
+    never takes from it. No demand needs no replica only while ``snapshot.idle``, else one.
+    """
+    known = _known(snapshot, capacity)
+    unknown = [signal for signal in capacity.per_replica if signal not in known]
+    if not known:
+        detail = "; ".join(_why_unknown(snapshot, signal) for signal in unknown)
+        held = Step("reactive", current, Reason.NO_DATA, f"hold {current}: {detail}")
+        beyond = Step("forecast", current, Reason.NO_DATA, "a forecast is not carried beyond what is known")
+        return Sizing(reactive=held, forecast=beyond, roomy=current, complete=False)
+    now = [_Need(signal, amount, capacity.per_replica[signal]) for signal, amount in known.items()]
+    ahead = [
+        _Need(forecast.signal, forecast.quantile(quantile), capacity.per_replica[forecast.signal])
+        for forecast in forecasts
+        if forecast.signal in known
+    ]
+    floor = 0 if snapshot.idle else 1
+    reactive = _reactive(max(now, key=_decisiveness), floor)
+    if unknown:
+        reactive = _not_below(current, reactive, [_why_unknown(snapshot, signal) for signal in unknown])
+    spared = max(need.replicas(1 - SPARE_SHARE) for need in (*now, *ahead))
+    return Sizing(
+        reactive=reactive,
+        forecast=_forecast(reactive, ahead, forecasts, quantile, forecast_unavailable),
+        roomy=max(spared, reactive.replicas),
+        complete=not unknown,
+    )
+
+
+def _known(snapshot: Snapshot, capacity: Capacity) -> Mapping[Signal, float]:
+    readings = {signal: snapshot.reading(signal) for signal in capacity.per_replica}
+    return {signal: reading.value for signal, reading in readings.items() if isinstance(reading, Known)}
+
+
+def _reactive(need: _Need, floor: int) -> Step:
+    replicas = need.replicas()
+    if replicas == 0 and floor == 0:
+        return Step("reactive", 0, Reason.IDLE, "idle: two sources agree that there is no traffic")
+    if replicas < floor:
+        return Step("reactive", floor, Reason.DEMAND, f"{need.arithmetic}; kept at {floor} while not known to be idle")
+    return Step("reactive", replicas, Reason.DEMAND, need.arithmetic)
+
+
+def _not_below(current: int, step: Step, unknown: Sequence[str]) -> Step:
+    detail = "; ".join((step.detail, *unknown))
+    if step.replicas > current:
+        return Step("reactive", step.replicas, step.reason, detail)
+    return Step("reactive", current, Reason.NO_DATA, f"not below {current}: {detail}")
+
+
+def _forecast(
+    reactive: Step,
+    ahead: Sequence[_Need],
+    forecasts: Sequence[Forecast],
+    quantile: float,
+    unavailable: str | None,
+) -> Step:
+    if not ahead:
+        return Step("forecast", reactive.replicas, reactive.reason, f"none: {unavailable or 'none was made'}")
+    need = max(ahead, key=_decisiveness)
+    horizon_s = next(forecast.horizon_s for forecast in forecasts if forecast.signal is need.signal)
+    detail = f"p{quantile * 100:g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
+    if need.replicas() > reactive.replicas:
+        return Step("forecast", need.replicas(), Reason.FORECAST, detail)
+    return Step("forecast", reactive.replicas, reactive.reason, detail)
+
+
+def _decisiveness(need: _Need) -> tuple[int, float]:
+    return need.replicas(), need.amount / need.per_replica
+
+
+def _why_unknown(snapshot: Snapshot, signal: Signal) -> str:
+    reading = snapshot.reading(signal)
+    reason = reading.reason if isinstance(reading, Unknown) else "not observed"
+    return f"{_words(signal)} unknown ({reason})"
+
+
+def _words(signal: Signal) -> str:
+    return signal.value.replace("_per_s", "/s").replace("_", " ")
