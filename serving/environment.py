@@ -49,6 +49,8 @@ _LOCAL: Mapping[str, str] = {
     # Compiling the sampler would hold up the first sampled request for 20 s.
     "TORCH_COMPILE_DISABLE": "1",
     "VLLM_TARGET_DEVICE": "cpu",
+    # Engine and worker nap while they wait for each other: see serving.quiet_engine.
+    "FORESERVE_QUIET_ENGINE": "1",
     # The model is made on this machine; nothing is looked up on a hub.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -81,6 +83,7 @@ def replica() -> dict[str, str]:
         "OMP_NUM_THREADS",
         "TORCH_COMPILE_DISABLE",
         "VLLM_TARGET_DEVICE",
+        "FORESERVE_QUIET_ENGINE",
         "HF_HUB_OFFLINE",
         "TRANSFORMERS_OFFLINE",
         "VLLM_NO_USAGE_STATS",
