@@ -167,6 +167,7 @@ def check_url(url: str) -> str:
     """Return ``url`` when it can be fetched. Raises BadInputError."""
     try:
         parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
