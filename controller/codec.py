@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import TypeAdapter
 
 from controller.domain.identity import DeploymentId
-from controller.domain.record import TickRecord
+from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
 from controller.domain.state import PlannerState
@@ -13,6 +13,7 @@ from controller.domain.state import PlannerState
 HistoryEntry = tuple[DeploymentId, Signal, History]
 
 _RECORD = TypeAdapter(TickRecord)
+_DEPLOYMENT = TypeAdapter(DeploymentRecord)
 _STATE = TypeAdapter(PlannerState)
 _HISTORIES = TypeAdapter(tuple[HistoryEntry, ...])
 
@@ -25,6 +26,16 @@ def dump_record(record: TickRecord) -> bytes:
 def load_record(data: bytes | str) -> TickRecord:
     """Read one record. Raises ``pydantic.ValidationError`` when it does not fit the schema."""
     return _RECORD.validate_json(data)
+
+
+def dump_deployment(record: DeploymentRecord) -> bytes:
+    """One deployment's part of a record as compact JSON."""
+    return _DEPLOYMENT.dump_json(record)
+
+
+def load_deployment(data: bytes | str) -> DeploymentRecord:
+    """Read one deployment's part. Raises ``pydantic.ValidationError`` when it does not fit the schema."""
+    return _DEPLOYMENT.validate_json(data)
 
 
 def dump_state(state: PlannerState) -> bytes:

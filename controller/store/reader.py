@@ -1,0 +1,64 @@
+"""Read a store without writing to it: beside a running controller, or after one that was killed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from controller.domain.identity import DeploymentId
+from controller.domain.record import TickRecord
+from controller.store.connecting import open_for_reading
+from controller.store.failure import store_error
+from controller.store.reading import RecordReader
+
+T = TypeVar("T")
+
+
+class StoreReader:
+    """Queries over one consistent moment of the store. Use as a context manager. Every method raises StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        """Open read-only. Raises StoreError when there is no readable store."""
+        self._path = path
+        self._connection = open_for_reading(path)
+        self._reader = RecordReader(self._connection, path)
+        self._ask(lambda: self._connection.execute("BEGIN"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def records(
+        self, *, deployment: DeploymentId | None = None, at: float | None = None, last: int | None = None
+    ) -> list[TickRecord]:
+        """Return records like ``SqliteStore.records``."""
+        return self._ask(lambda: self._reader.records(deployment, at, last))
+
+    def after(self, tick: int, *, deployment: DeploymentId | None = None, limit: int) -> list[TickRecord]:
+        """Return up to ``limit`` records that follow a tick, oldest first."""
+        return self._ask(lambda: self._reader.after(tick, deployment, limit))
+
+    def last_action(self, deployment: DeploymentId) -> TickRecord | None:
+        """Return the newest record in which something was to be done for a deployment."""
+        return self._ask(lambda: self._reader.last_action(deployment))
+
+    def deployments(self) -> list[DeploymentId]:
+        """Return every deployment that was ever recorded, sorted."""
+        return self._ask(self._reader.deployments)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return question()
+        except sqlite3.Error as exc:
+            raise store_error(self._path, exc) from exc
