@@ -1,0 +1,88 @@
+"""HAProxy's account: every request of an application, served, queued or refused."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from controller.catalog import scraped
+from controller.catalog.metric import Metric
+from controller.domain.reading import Known, Unknown
+from controller.window.reach import Moment, Rate, summed, total
+from controller.window.series import Series
+from controller.window.view import View
+
+NAME = "HAProxy"
+_VIA_ROUTER = "-via-ingress-request-router"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def backends(application: str) -> tuple[str, str]:
+    """Names that Ray Serve gives an application's backends: plain requests, and those routed to a replica."""
+    plain = _UNSAFE.sub("_", f"http-{application}".replace("#", "-").replace("/", "."))
+    return plain, plain + _VIA_ROUTER
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """HAProxy's view, and the responses that went wrong as it counts them (5xx of any cause, and denied)."""
+
+    view: View
+    failures: Rate | None
+
+
+def front_door(moment: Moment, application: str, *, sole: bool) -> FrontDoor:
+    """Return what HAProxy says; ``sole`` tells whether all of the application's traffic is the deployment's."""
+    reason = _blocked(moment, sole=sole)
+    sessions = _shown(moment, scraped.HAPROXY_SESSIONS, application) if sole else []
+    if reason is None and not sessions:
+        reason = f"no backend {backends(application)[0]}"
+    known = [Known(one.last, moment.age(one.last_at)) for one in sessions]
+    in_flight = total(known)
+    requests = moment.rate(_shown(moment, scraped.HAPROXY_REQUESTS, application)) if sole else None
+    return FrontDoor(
+        view=View(
+            name=NAME,
+            in_flight=Unknown(reason) if reason else in_flight,
+            at_least=in_flight.value,
+            arrivals=Unknown(reason or "not enough scrapes yet") if reason or requests is None else requests,
+        ),
+        failures=None if reason else _failures(moment, application),
+    )
+
+
+def has_backend(moment: Moment, application: str) -> bool:
+    """Whether any HAProxy, stale ones included, showed a backend of the application lately."""
+    return any(moment.window.find(scraped.HAPROXY_SESSIONS.name, backend) for backend in backends(application))
+
+
+def _blocked(moment: Moment, *, sole: bool) -> str | None:
+    if not sole:
+        return "its application has several deployments in the policy"
+    if not moment.haproxies:
+        return "not scraped"
+    for source in moment.haproxies:
+        if not source.is_fresh(moment.now):
+            return f"{source.name} is stale"
+        if not source.complete:
+            return f"{source.name} answered in part"
+    return None
+
+
+def _shown(moment: Moment, metric: Metric, application: str) -> list[Series]:
+    return [
+        series
+        for backend in backends(application)
+        for series in moment.window.find(metric.name, backend)
+        if moment.is_shown(series) and moment.is_fresh(series) and not math.isnan(series.last)
+    ]
+
+
+def _failures(moment: Moment, application: str) -> Rate | None:
+    responses = _shown(moment, scraped.HAPROXY_RESPONSES, application)
+    failed = moment.rate([series for series in responses if ("code", "5xx") in series.labels])
+    denied = moment.rate(_shown(moment, scraped.HAPROXY_DENIED, application))
+    known: Sequence[Rate] = [rate for rate in (failed, denied) if rate is not None]
+    return summed(known)

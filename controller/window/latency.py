@@ -1,0 +1,77 @@
+"""Latencies from exact histogram buckets: over the window for requests, since its start for replica starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from controller.catalog import scraped
+from controller.catalog.metric import Metric
+from controller.domain.identity import DeploymentId
+from controller.domain.reading import Known, Reading, Unknown
+from controller.domain.snapshot import Latency
+from controller.window import histogram
+from controller.window.reach import Moment
+from controller.window.replicas import KnownReplica
+from controller.window.series import Series
+
+_NOTHING = Unknown("no request finished in the window")
+
+
+def latency(moment: Moment, known: Mapping[str, KnownReplica]) -> Latency:
+    """Quantiles over the window, of all replicas that served in it together."""
+    ttft = _Observations(moment, scraped.VLLM_TTFT, known)
+    itl = _Observations(moment, scraped.VLLM_ITL, known)
+    return Latency(
+        ttft_p50_s=ttft.quantile(0.5),
+        ttft_p95_s=ttft.quantile(0.95),
+        itl_p50_s=itl.quantile(0.5),
+        itl_p95_s=itl.quantile(0.95),
+    )
+
+
+def mean_request_s(moment: Moment, known: Mapping[str, KnownReplica]) -> float | None:
+    """Mean time of a request inside the engine, in seconds, as exact as buckets allow; None if none finished."""
+    return histogram.mean(_Observations(moment, scraped.VLLM_E2E, known).buckets)
+
+
+def startup_p90_s(moment: Moment, deployment: DeploymentId) -> Reading:
+    """90th percentile of all replica starts that Serve's controller saw, in seconds."""
+    name = f"{scraped.SERVE_STARTUP.name}_bucket"
+    buckets: dict[float, float] = {}
+    age_s = 0.0
+    for series in moment.window.find(name, deployment.application, deployment.deployment):
+        if moment.is_shown(series) and moment.is_fresh(series):
+            buckets[series.bound] = buckets.get(series.bound, 0.0) + series.last
+            age_s = max(age_s, moment.age(series.last_at))
+    milliseconds = histogram.quantile(buckets, 0.9)
+    return Unknown("no replica start was counted") if milliseconds is None else Known(milliseconds / 1000.0, age_s)
+
+
+class _Observations:
+    """What one histogram observed within the window, over several replicas."""
+
+    def __init__(self, moment: Moment, metric: Metric, known: Mapping[str, KnownReplica]) -> None:
+        self.buckets: dict[float, float] = {}
+        self.age_s = 0.0
+        for replica in known.values():
+            self._add(moment, f"{metric.name}_bucket", replica)
+
+    def quantile(self, probability: float) -> Reading:
+        value = histogram.quantile(self.buckets, probability)
+        return _NOTHING if value is None else Known(value, self.age_s)
+
+    def _add(self, moment: Moment, name: str, replica: KnownReplica) -> None:
+        series = moment.window.find(name, replica.replica_id)
+        if not any(one.bound == math.inf and _grew(moment, one, replica) for one in series):
+            return
+        for one in series:
+            growth = one.growth(moment.since, zero_at=replica.born_at)
+            if growth is not None and moment.is_fresh(one):
+                self.buckets[one.bound] = self.buckets.get(one.bound, 0.0) + growth.increase
+                self.age_s = max(self.age_s, moment.age(one.last_at))
+
+
+def _grew(moment: Moment, series: Series, replica: KnownReplica) -> bool:
+    growth = series.growth(moment.since, zero_at=replica.born_at)
+    return growth is not None and growth.increase > 0.0
