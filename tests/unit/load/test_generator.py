@@ -191,7 +191,9 @@ async def _never(chat, request):
         pytest.param(_never, "timeout", "0.3 s", 0.3, id="stalls"),
     ],
 )
-async def test_a_request_that_fails_is_counted_by_its_class(serve, chat, behaviour, status, detail, timeout_s) -> None:
+async def test_a_request_that_fails_is_counted_by_its_class(
+    *, serve, chat, behaviour, status, detail, timeout_s
+) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         return await behaviour(chat, request)
 
