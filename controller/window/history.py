@@ -71,7 +71,7 @@ class DemandHistory:
         return History(
             start=(track.open_bin - len(bins)) * self.step_s,
             step_s=self.step_s,
-            values=tuple(None if math.isnan(value) else value for value in bins),
+            values=tuple(value if math.isfinite(value) else None for value in bins),
         )
 
 
