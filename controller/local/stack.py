@@ -48,7 +48,9 @@ class StackOptions:
     ports: Ports = field(default_factory=Ports)
     with_prometheus: bool = True
     haproxy_metrics_url: str | None = None
-    """Where the controller reads HAProxy instead of at HAProxy itself (tests put a proxy between)."""
+    """Where the controller reads HAProxy's metrics, if not at HAProxy itself (tests put a relay between)."""
+    on_ports: Callable[[Ports], None] = lambda _: None
+    """Called with the ports that will be used, before anything is started."""
 
     def step_names(self) -> tuple[str, ...]:
         """The steps that a start with these options goes through."""
@@ -95,8 +97,8 @@ class LocalStack:
 
     @property
     def haproxy_metrics_url(self) -> str:
-        """HAProxy's own Prometheus page."""
-        return f"http://127.0.0.1:{self.ports.haproxy_metrics}/metrics"
+        """Base address of HAProxy's Prometheus page."""
+        return f"http://127.0.0.1:{self.ports.haproxy_metrics}"
 
     @property
     def files(self) -> Layout:
@@ -124,6 +126,7 @@ class LocalStack:
         began = self._clock.monotonic()
         with steps.step(CHECK):
             self.ports = claim(self.options.ports, without=() if self.options.with_prometheus else ("prometheus",))
+            self.options.on_ports(self.ports)
             require_programs(with_prometheus=self.options.with_prometheus)
         with steps.step(LEFTOVERS):
             steps.detail(self._remove_leftovers())
@@ -160,6 +163,10 @@ class LocalStack:
         child = spawn("Traffic", command, env=env, log=self.files.log("traffic"), capture_stdout=True)
         self._children.append(child)
         return child
+
+    def child(self, name: str) -> Child:
+        """Return the running child called ``name``."""
+        return next(child for child in self._children if child.name == name)
 
     def forget(self, child: Child) -> None:
         """Stop watching a child that has ended as it should."""
@@ -278,4 +285,4 @@ def require_programs(*, with_prometheus: bool) -> None:
 
 
 def _foreserve() -> list[str]:
-    return [sys.executable, "-m", "controller.cli.main"]
+    return [str(Path(sys.executable).with_name("foreserve"))]

@@ -52,6 +52,10 @@ class TickReader:
         """The newest numbers; None before the first."""
         return self._latest
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until the stream has ended."""
+        self._thread.join(timeout_s)
+
     def _read(self) -> None:
         for line in self._stream:
             tick = load_tick(line)
