@@ -24,13 +24,13 @@ from controller.ports import Actuator, Clock, Exporter, LoopEvent, LoopObserver
 
 _COLLECT_SHARE_OF_INTERVAL = 0.8
 _COLLECT_AT_MOST_S = 5.0
-_ACT_WITHIN_S = 10.0
 
 
 class ControlLoop:
     """Turns what is seen into what is done, once per tick, and keeps a record of it.
 
-    ``state`` and ``last_tick`` come from the store after a restart. ``actuators`` has one for each mode.
+    ``state`` and ``last_tick`` come from the store after a restart. ``actuators`` has one for each mode; one
+    that takes longer than ``act_within_s`` for a decision has failed it.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class ControlLoop:
         log: FilteringBoundLogger,
         state: PlannerState,
         last_tick: int,
+        act_within_s: float = 10.0,
     ) -> None:
         self._clock = clock
         self._policy = policy
@@ -61,6 +62,7 @@ class ControlLoop:
         self._log = log
         self._state = state
         self._tick = last_tick
+        self._act_within_s = act_within_s
 
     @property
     def interval_s(self) -> float:
@@ -112,7 +114,7 @@ class ControlLoop:
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)
         with timer.step("act"):
             refused = refuse_unrecorded(plan.decisions, self._journal.problem)
-            outcomes = await act(plan.decisions, refused, self._actuators[mode], deadline_s=_ACT_WITHIN_S)
+            outcomes = await act(plan.decisions, refused, self._actuators[mode], deadline_s=self._act_within_s)
             self._state = note_outcomes(self._state, plan, outcomes, snapshots, now=now)
         with timer.step("finish"):
             self._journal.finish(self._complete(draft, outcomes, timer), self._state, self._perception.entries())
