@@ -18,11 +18,15 @@ CLOCK_STEP_BINS = 12
 """A reading this many bins or more before the newest one means that the clock was set back."""
 
 
+_DECIMALS = 3
+"""Digits that are read back: single precision holds no more of a demand worth planning for."""
+
+
 class DemandHistory:
     """Mean of the known readings per bin, None where there was none; the unfinished bin is held back.
 
     Values are kept in single precision: 4 bytes a bin, 28 MB for 200 deployments, 4 signals, 8640 bins.
-    A value read back is a Python float, so ``entries`` of all that takes some 0.3 s and 250 MB: give it
+    A value read back is a Python float, so ``entries`` of all that takes a second and 250 MB: give it
     ``last_bins``, or call it less often than every tick.
     """
 
@@ -71,7 +75,7 @@ class DemandHistory:
         return History(
             start=(track.open_bin - len(bins)) * self.step_s,
             step_s=self.step_s,
-            values=tuple(value if math.isfinite(value) else None for value in bins),
+            values=tuple(round(value, _DECIMALS) if math.isfinite(value) else None for value in bins),
         )
 
 

@@ -361,3 +361,14 @@ def test_a_stale_front_door_is_not_read_as_silence(watch):
         watch.see(failed(SourceKind.HAPROXY, HAPROXY, T + at), serve("llm_after12", T + at))
 
     assert isinstance(watch.look(LLM, T + 40).reading(ONGOING), Unknown)
+
+
+def test_counters_that_left_the_page_give_no_rate_once_they_are_old():
+    watch = Watch(Window(window_s=30, max_age_s=10))
+    for at in (0, 8, 16):
+        watch.see(ray(edited(LOADED, TOKENS, add=10 * at + 1), T + at), serve("llmd_loaded", T + at))
+    for at in (22, 28):
+        watch.see(ray(without(LOADED, "ray_vllm"), T + at), serve("llmd_loaded", T + at))
+
+    assert watch.look(LLMD, T + 22).reading(Signal.DECODE_TOKENS) == Known(pytest.approx(10.0, rel=0.01), 6.0)
+    assert isinstance(watch.look(LLMD, T + 28).reading(Signal.DECODE_TOKENS), Unknown)
