@@ -75,6 +75,10 @@ def seen(
     return snapshot(deployment, **{**fields, **changes})
 
 
+def _reading(demand: float | Reading) -> Reading:
+    return demand if isinstance(demand, Known | Unknown) else Known(float(demand))
+
+
 def given(observed: Snapshot, rules: DeploymentPolicy | None = None, forecasts: Sequence[Forecast] = ()) -> PlanInput:
     rules = rules or policy(observed.id)
     return PlanInput(
