@@ -13,6 +13,7 @@ from controller.cli.plan import plan
 from controller.cli.policy import policy_app
 from controller.cli.preflight import preflight
 from controller.cli.run import run
+from controller.cli.up import up
 from controller.cli.version import version
 from controller.errors import BadInputError, ForeserveError, UnavailableError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command("up")(up)
 app.command("run")(run)
 app.command("plan")(plan)
 app.command("preflight")(preflight)

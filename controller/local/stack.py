@@ -6,7 +6,7 @@ import importlib.util
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _RAY_TIMEOUT_S = 90.0
 _DEPLOY_TIMEOUT_S = 300.0
 _SMALL_TIMEOUT_S = 60.0
 _PATIENCE_S = 15.0
+_RAY_PATIENCE_S = 4.0
 _HURRIED_S = 1.0
 
 
@@ -152,7 +153,8 @@ class LocalStack:
         """Start the controller and wait until it is ready. Also starts it anew after its end."""
         self._children = [child for child in self._children if child.name != CONTROLLER]
         command = [*_foreserve(), "run"]
-        child = self._spawn(CONTROLLER, command, env=self._controller_env(), log="controller")
+        child = spawn(CONTROLLER, command, env=self._controller_env(), log=self.files.log("controller"))
+        self._children.append(child)
         self._wait(child, lambda: request(f"{self.controller_url}/readyz", timeout_s=2), _SMALL_TIMEOUT_S, "ready")
         return child
 
@@ -186,9 +188,10 @@ class LocalStack:
             return []
         segments = self.layout.run.segments()
         for child in reversed(self._children):
-            child.stop(_HURRIED_S if hurried() else _PATIENCE_S)
+            child.stop(_HURRIED_S if hurried() or child.name == RAY else _PATIENCE_S)
         self._children.clear()
-        patience = _HURRIED_S if hurried() else _PATIENCE_S
+        # Ray would drain for half a minute, but nothing is left that could be drained.
+        patience = _HURRIED_S if hurried() else _RAY_PATIENCE_S
         remains = clean_up(self.layout.run, began=self._began, patience_s=patience, segments=segments)
         return remains + [f"port {port}" for port in self.ports.numbers() if not is_free(port)]
 
@@ -241,11 +244,6 @@ class LocalStack:
         child = prometheus.start(self.files, self.ports, os.environ | {MARK: self.files.run.run_id})
         self._children.append(child)
         self._wait(child, lambda: request(f"{self.prometheus_url}/-/ready"), _SMALL_TIMEOUT_S, "Prometheus")
-
-    def _spawn(self, name: str, command: list[str], *, env: Mapping[str, str], log: str) -> Child:
-        child = spawn(name, command, env=env, log=self.files.log(log))
-        self._children.append(child)
-        return child
 
     def _wait(self, child: Child, attempt: Callable[[], object], timeout_s: float, what: str) -> None:
         def attempt_while_alive() -> None:

@@ -140,7 +140,7 @@ class HeadlessView(PlainView):
 
 def decision_line(decision: Decision) -> str:
     """One decision in a line: ``chat/LLMServer:tiny: 1 → 2 (demand: 6.2 requests in flight / 4 = 1.6)``."""
-    details = (step.detail for step in reversed(decision.steps) if step.reason == decision.binding)
+    details = (step.detail for step in decision.steps if step.reason == decision.binding)
     why = next(details, "")
     now = "unknown" if decision.current is None else decision.current
     wanted = "no opinion" if decision.desired is None else decision.desired

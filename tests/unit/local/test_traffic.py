@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from controller.cli.exit_codes import ExitCode
 from controller.load.tick import LoadTick, dump_tick
 from controller.local.traffic import TickReader, TrafficOptions
@@ -26,10 +24,9 @@ TICK = LoadTick(
 )
 
 
-@pytest.mark.parametrize("options", [TrafficOptions(), TrafficOptions(speed=30.0)])
-def test_the_load_command_understands_its_arguments(tmp_path: Path, options: TrafficOptions) -> None:
+def test_the_load_command_understands_its_arguments(tmp_path: Path) -> None:
     foreserve = Path(sys.executable).with_name("foreserve")
-    arguments = options.arguments(tmp_path / "requests.jsonl")
+    arguments = TrafficOptions(speed=30.0).arguments(tmp_path / "requests.jsonl")
 
     done = subprocess.run(
         [foreserve, "load", "http://127.0.0.1:9", "--model", "tiny", *arguments],
