@@ -169,7 +169,7 @@ def _steps(target: int, wanted: int, now: float, ahead: float, *, held: bool, bl
     size = Step(
         "size",
         2 if max(now, ahead) > CARRIES else 1,
-        Why.FORECAST if ahead > now else Why.DEMAND,
+        Why.DEMAND if wanted < target else Why.FORECAST,
         f"{now:.1f} in flight now, {ahead:.1f} within {LEAD_S:.0f} s (p90); one replica carries {CARRIES:.0f}",
     )
     stable = Step(
