@@ -78,6 +78,7 @@ async def run(
             policy_source=policy_file,
             advisory=settings.advisory,
             store=store,
+            notices=store.notices,
             memory=_memory(store),
             exporters=[*exporters, LineExporter(lines)] if lines else exporters,
         )
@@ -123,6 +124,7 @@ async def plan(settings: Settings, *, say: Say) -> TickRecord:
             policy_source=policy_file,
             advisory=True,
             store=NothingKept(),
+            notices=(),
             memory=_remembered(settings.store),
             exporters=(),
         )

@@ -62,6 +62,7 @@ def control_loop(
     policy_source: PolicySource,
     advisory: bool,
     store: Store,
+    notices: Sequence[str],
     memory: Memory,
     exporters: Sequence[Exporter],
 ) -> ControlLoop:
@@ -79,7 +80,7 @@ def control_loop(
             Mode.DIRECT: ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits),
             Mode.ADVISORY: AdvisoryActuator(client=around.client),
         },
-        journal=Journal(store=store, log=around.log, observer=around.observer),
+        journal=Journal(store=store, log=around.log, observer=around.observer, notices=notices),
         exporters=exporters,
         observer=around.observer,
         log=around.log,

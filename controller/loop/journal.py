@@ -19,13 +19,18 @@ class Journal:
     """Writes each tick's record and state.
 
     A store that cannot be written never stops the loop: the record goes to the log, and ``problem`` says
-    so until a write succeeds. Every write tries the store again, so recovery needs nobody.
+    so until a write succeeds. Every write tries the store again, so recovery needs nobody. ``notices`` is
+    what the store tells about itself, such as a damaged file that was moved aside; new ones are logged.
     """
 
-    def __init__(self, *, store: Store, log: FilteringBoundLogger, observer: LoopObserver) -> None:
+    def __init__(
+        self, *, store: Store, log: FilteringBoundLogger, observer: LoopObserver, notices: Sequence[str] = ()
+    ) -> None:
         self._store = store
         self._log = log
         self._observer = observer
+        self._notices = notices
+        self._noticed = len(notices)
         self.problem: str | None = None
 
     def begin(self, record: TickRecord, state: PlannerState) -> None:
@@ -56,3 +61,6 @@ class Journal:
             )
         else:
             self.problem = None
+        for notice in self._notices[self._noticed :]:
+            self._log.warning("store_notice", tick=record.tick, notice=notice)
+        self._noticed = len(self._notices)
