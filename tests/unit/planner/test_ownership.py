@@ -72,6 +72,18 @@ def test_a_redeploy_is_settled_once_its_target_was_set_again() -> None:
     assert plan.decisions[0].action is Action.NONE
 
 
+def test_a_redeploys_target_that_was_kept_is_accepted() -> None:
+    """What was set long ago must not come back when, much later, nothing is known for a moment."""
+    paused = policy(paused=True)
+    plan, memory = decide([given(seen(4, target=1, **REDEPLOYED), paused)], state(OURS), now=NOW)
+
+    later, _ = decide([given(seen(Unknown("stale"), target=1, **REDEPLOYED), RULES)], memory, now=NOW + 10)
+
+    assert plan.conflicts == (redeploy(1),)
+    assert later.conflicts == ()
+    assert later.decisions[0].desired == 1
+
+
 def test_a_redeploy_that_keeps_the_target_is_no_conflict() -> None:
     plan, after = decide([given(seen(28, target=4, **REDEPLOYED), RULES)], state(OURS), now=NOW)
 

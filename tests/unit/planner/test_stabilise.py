@@ -78,6 +78,17 @@ def test_a_gap_restarts_the_time_of_knowing() -> None:
     assert found[-1] == 1
 
 
+def test_a_blind_spot_restarts_the_time_of_knowing() -> None:
+    observed = seen(4, target=4, blind_spots=("haproxy/a is stale",))
+    _, memory = decided(given(observed, DOWN_300), state(LONG_LOW))
+
+    early, memory = decided(given(seen(4, target=4), DOWN_300), state(memory), now=NOW + 10)
+    late, _ = decided(given(seen(4, target=4), DOWN_300), state(memory), now=NOW + 310)
+
+    assert (early.desired, early.binding) == (4, Reason.DOWNSCALE_DELAY)
+    assert late.desired == 1
+
+
 def test_an_upscale_waits_until_the_need_has_lasted() -> None:
     assert targets([30.0] * 5, UP_30, target=1) == [1, 1, 1, 4, 4]
 
