@@ -50,7 +50,7 @@ def foreserve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (("run",), ExitCode.BAD_INPUT, "policy is missing; give --policy or FORESERVE_POLICY"),
         (("run", "--policy", "nowhere.yaml"), ExitCode.BAD_INPUT, "nowhere.yaml: cannot be read"),
         (("run", "--policy", "policy.yaml", "--port", "99999"), ExitCode.BAD_INPUT, "FORESERVE_PORT or --port"),
-        (("run", "--policy", "policy.yaml", "--serve-url", "ftp://x"), ExitCode.BAD_INPUT, "ftp://x"),
+        (("run", "--policy", "policy.yaml", "--port", "0", "--serve-url", "ftp://x"), ExitCode.BAD_INPUT, "ftp://x"),
         (
             ("run", "--policy", "policy.yaml", "--port", "0", "--serve-url", "http://127.0.0.1:1", "--require-serve"),
             ExitCode.UNAVAILABLE,
