@@ -31,12 +31,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, timeout=_WRITER_WAITS_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+        if path.exists() and path.stat().st_size <= _CHECKED_BYTES:
+            _check_content(connection)
+        if check_version(connection, path) == 0:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
-        if path.stat().st_size <= _CHECKED_BYTES:
-            _check_content(connection)
         migrate(connection, path)
     except (sqlite3.Error, StoreError):
         connection.close()
