@@ -205,14 +205,17 @@ def fill(path: Path) -> None:
             return
 
 
-def test_a_disk_that_becomes_read_only_is_named(small_disk: Path) -> None:
+def test_a_disk_that_becomes_read_only_is_named_and_can_still_be_read(small_disk: Path) -> None:
     stored(small_disk / "s.db")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
 
     message = refusal(small_disk / "s.db")
+    with StoreReader(small_disk / "s.db") as reader:
+        found = reader.records()
 
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert "cannot be written (Read-only file system)" in message
+    assert [one.tick for one in found] == [1]
 
 
 def test_a_limit_on_file_sizes_is_named(path: Path) -> None:

@@ -142,6 +142,16 @@ def test_a_reader_finds_actions_followers_and_deployments(path: Path, store: Sql
         assert reader.deployments() == [CHAT, EMBED]
 
 
+def test_a_reader_loads_state_and_histories(path: Path, store: SqliteStore) -> None:
+    with StoreReader(path) as reader:
+        assert reader.load() is None
+
+    store.finish(tick(1), STATE, [HISTORY])
+
+    with StoreReader(path) as reader:
+        assert reader.load() == (STATE, (HISTORY,))
+
+
 def test_a_reader_keeps_to_one_moment_while_the_writer_goes_on(path: Path, store: SqliteStore) -> None:
     write(store, tick(1))
     with StoreReader(path) as reader:
