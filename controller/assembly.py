@@ -89,9 +89,9 @@ def control_loop(
     )
 
 
-def _collectors(settings: Settings, around: Surroundings) -> dict[str, Collector]:
-    session, clock = around.session, around.clock
-    collectors: dict[str, Collector] = {"serve": ServeStateCollector(client=around.client, clock=clock)}
+def metrics_collectors(settings: Settings, *, session: aiohttp.ClientSession, clock: Clock) -> dict[str, Collector]:
+    """Build what reads metrics. Raises BadInputError for an address that cannot be fetched."""
+    collectors: dict[str, Collector] = {}
     if settings.prometheus_url:
         collectors["prometheus"] = PrometheusCollector(
             base_url=settings.prometheus_url, session=session, clock=clock, token=settings.prometheus_secret()
@@ -101,6 +101,13 @@ def _collectors(settings: Settings, around: Surroundings) -> dict[str, Collector
     if settings.haproxy_urls:
         collectors["haproxy"] = HAProxyCollector(urls=settings.haproxy_urls, session=session, clock=clock)
     return collectors
+
+
+def _collectors(settings: Settings, around: Surroundings) -> dict[str, Collector]:
+    return {
+        "serve": ServeStateCollector(client=around.client, clock=around.clock),
+        **metrics_collectors(settings, session=around.session, clock=around.clock),
+    }
 
 
 def _discovery(settings: Settings, session: aiohttp.ClientSession) -> Discovery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from controller.actuators.preflight import (
     check_serve,
     check_sources,
 )
+from controller.assembly import metrics_collectors, serve_client
 from controller.cli.exit_codes import ExitCode
 from controller.cli.settings_options import (
     HAProxyUrls,
@@ -33,10 +34,6 @@ from controller.cli.settings_options import (
 from controller.cli.settings_options import Policy as PolicyOption
 from controller.clients.serve import ServeClient
 from controller.clock import SystemClock
-from controller.collectors.discovery import DashboardDiscovery, Discovery, SdFileDiscovery, StaticDiscovery
-from controller.collectors.haproxy import HAProxyCollector
-from controller.collectors.prometheus import PrometheusCollector
-from controller.collectors.ray_agents import RayAgentsCollector
 from controller.domain.scrape import Scrape
 from controller.errors import UnavailableError
 from controller.policy.load import load_policy
@@ -98,12 +95,13 @@ def preflight(
 
 async def _look(settings: Settings, policy: Policy) -> tuple[bool, tuple[Check, ...]]:
     """Ask Serve and every metrics endpoint once, at the same time."""
-    token = settings.serve_secret()
+    clock = SystemClock()
     async with aiohttp.ClientSession() as session:
-        client = ServeClient(base_url=settings.serve_url, session=session, token=token)
-        collectors = _collectors(settings, session, token)
+        client = serve_client(settings, session)
+        collectors = metrics_collectors(settings, session=session, clock=clock)
         (reachable, of_serve), scrapes = await asyncio.gather(
-            _look_at_serve(client, policy, token_given=token is not None), _scrape(collectors)
+            _look_at_serve(client, policy, token_given=settings.serve_secret() is not None),
+            _scrape(collectors.values(), clock.now()),
         )
     return reachable, (*of_serve, *check_sources(scrapes))
 
@@ -117,36 +115,9 @@ async def _look_at_serve(client: ServeClient, policy: Policy, *, token_given: bo
     return True, (*access, *check_serve(state, policy))
 
 
-async def _scrape(collectors: Sequence[Collector]) -> list[Scrape]:
-    now = SystemClock().now()
+async def _scrape(collectors: Iterable[Collector], now: float) -> list[Scrape]:
     answers = await asyncio.gather(*(collector.collect(now) for collector in collectors))
     return [scrape for answer in answers for scrape in answer]
-
-
-def _collectors(settings: Settings, session: aiohttp.ClientSession, token: str | None) -> list[Collector]:
-    clock = SystemClock()
-    collectors: list[Collector] = []
-    if settings.prometheus_url:
-        collectors.append(
-            PrometheusCollector(
-                base_url=settings.prometheus_url, session=session, clock=clock, token=settings.prometheus_secret()
-            )
-        )
-    else:
-        collectors.append(
-            RayAgentsCollector(discovery=_discovery(settings, session, token), session=session, clock=clock)
-        )
-    if settings.haproxy_urls:
-        collectors.append(HAProxyCollector(urls=settings.haproxy_urls, session=session, clock=clock))
-    return collectors
-
-
-def _discovery(settings: Settings, session: aiohttp.ClientSession, token: str | None) -> Discovery:
-    if settings.ray_sd_file:
-        return SdFileDiscovery(settings.ray_sd_file)
-    if settings.ray_metrics_targets:
-        return StaticDiscovery(settings.ray_metrics_targets)
-    return DashboardDiscovery(settings.serve_url, session, token)
 
 
 def _print(checks: Sequence[Check]) -> None:
