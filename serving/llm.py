@@ -33,7 +33,7 @@ LOCAL_ENGINE: dict[str, Any] = {
     "dtype": "bfloat16",
     "max_model_len": 2048,
     # Few at a time: the rest wait inside vLLM, where waiting is visible as ray_vllm_num_requests_waiting.
-    "max_num_seqs": 4,
+    "max_num_seqs": 8,
     "max_num_batched_tokens": 2048,
     # Compilation and graph capture cost half a minute at start and gain nothing on a model of this size.
     "enforce_eager": True,

@@ -112,7 +112,7 @@ def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_reques
 ) -> None:
     observer.wait(observer.settled_at(1), 60, "one replica")
 
-    with Traffic(stack, "1x15,4x70,0.5x15") as traffic:
+    with Traffic(stack, "2x15,8x70,1x15") as traffic:
         observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
         ready_after = observer.wait(observer.settled_at(2), 90, "two replicas")
         exit_code = traffic.finish(150)
@@ -122,7 +122,10 @@ def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_reques
     evidence = next(
         record
         for record in observer.records()
-        if any(step.stage == "size" and step.replicas >= 2 for step in record.deployments[0].decision.steps)
+        if any(
+            step.stage in {"reactive", "forecast"} and step.replicas > 1
+            for step in record.deployments[0].decision.steps
+        )
     )
     down = observer.changes(Action.SCALE_DOWN)
     MEASURED.append(f"ready {ready_after:.0f} s after the order; traffic {traffic.numbers.latest}")
@@ -137,7 +140,7 @@ def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_reques
 
 def test_nothing_is_taken_away_while_a_source_is_dead(stack: LocalStack, observer: Observer, haproxy: Relay) -> None:
     downs_before = len(observer.changes(Action.SCALE_DOWN))
-    with Traffic(stack, "5x30") as traffic:
+    with Traffic(stack, "9x30") as traffic:
         observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
         with haproxy.paused():
             traffic.finish(120)
