@@ -26,7 +26,7 @@ def aftermath(record: TickRecord, entry: DeploymentRecord, later: Sequence[TickR
     if decision.current is not None and decision.desired < decision.current:
         return _given_back(decision.desired, seen)
     order = _order(record, decision, later)
-    return _arrival(order, record, later) if order else _ready(decision.desired, seen)
+    return _arrival(order, later) if order else _ready(decision.desired, seen)
 
 
 def _order(record: TickRecord, decision: Decision, later: Sequence[TickRecord]) -> Order | None:
@@ -38,7 +38,7 @@ def _order(record: TickRecord, decision: Decision, later: Sequence[TickRecord]) 
     return None
 
 
-def _arrival(order: Order, record: TickRecord, later: Sequence[TickRecord]) -> str:
+def _arrival(order: Order, later: Sequence[TickRecord]) -> str:
     due_s = order.deadline - order.ordered_at
     took_s = (order.closed_at if order.closed_at is not None else order.ordered_at) - order.ordered_at
     if order.status is OrderStatus.ARRIVED:
@@ -47,7 +47,9 @@ def _arrival(order: Order, record: TickRecord, later: Sequence[TickRecord]) -> s
         return f"{arrived}, {when} (due within {duration(due_s)})"
     if order.status is OrderStatus.CANCELLED:
         return f"the order was cancelled after {duration(took_s)}, before it arrived"
-    waited_s = (later[-1] if later else record).at - order.ordered_at
+    if not later:
+        return f"ordered, no later record yet (due {moment(order.deadline)})"
+    waited_s = later[-1].at - order.ordered_at
     state = "late: still" if order.status is OrderStatus.LATE else "on its way:"
     return f"{state} not ready {duration(waited_s)} after the order (due {moment(order.deadline)})"
 

@@ -38,7 +38,7 @@ def test_decision_result_and_reason_are_told_first() -> None:
 
     assert line(lines, "Decided") == "Decided 2 → 3 replicas: scale_up (reason: forecast)"
     assert line(lines, "Result") == "Result applied, and read back; 1 attempt in 0.05 s"
-    assert line(lines, "Then") == "Then on its way: not ready 0 s after the order (due 1970-01-01T00:17:25Z)"
+    assert line(lines, "Then") == "Then ordered, no later record yet (due 1970-01-01T00:17:25Z)"
 
 
 def test_each_reading_has_value_unit_and_age_or_why_it_is_unknown() -> None:
