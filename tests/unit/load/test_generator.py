@@ -302,6 +302,24 @@ async def test_each_second_is_reported(serve, chat) -> None:
     assert last.itl_p50_s >= 0.01
 
 
+async def test_a_run_whose_numbers_nobody_takes_ends(serve, chat) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        stream = await chat(request).open()
+        return await stream.done()
+
+    def closed(_: LoadTick) -> None:
+        raise BrokenPipeError
+
+    plan = LoadPlan(
+        target=Target(url=await serve(answer), model="tiny"),
+        schedule=every(0.5, 1000),
+        token_scale=ONE_WORD_ONE_TOKEN,
+    )
+
+    with pytest.raises(BrokenPipeError):
+        await run_load(plan, clock=SystemClock(), on_row=lambda _: None, on_tick=closed)
+
+
 async def test_the_probe_learns_how_many_tokens_words_become(serve, chat) -> None:
     lengths = []
 
