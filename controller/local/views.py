@@ -14,8 +14,7 @@ from controller.codec import dump_record
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Decision
 from controller.domain.record import TickRecord
-from controller.live import render
-from controller.live.startup import StepStatus, render_startup
+from controller.live import LiveState, StepStatus, render, render_startup
 from controller.load.tick import LoadTick
 from controller.local.steps import Steps
 from controller.policy.model import Policy
@@ -53,6 +52,7 @@ class LiveView:
         self._draw: Callable[[], RenderableType] = str
         self._record: TickRecord | None = None
         self._load: LoadTick | None = None
+        self._past = LiveState()
 
     def changed(self, step: StepStatus) -> None:
         """Nothing to do: the panel is drawn anyway."""
@@ -64,12 +64,16 @@ class LiveView:
     def running(self, policy: Policy, links: Mapping[str, str]) -> AbstractContextManager[object]:
         """Draw the newest numbers."""
         return self._live(
-            lambda: render(self._record, self._load, policy=policy, links=links, width=self._console.width),
+            lambda: render(
+                self._record, self._load, policy=policy, links=links, width=self._console.width, state=self._past
+            ),
             transient=True,
         )
 
     def update(self, record: TickRecord | None, load: LoadTick | None) -> None:
         """Keep the newest numbers for the next drawing."""
+        if record is not None:
+            self._past.update(record)
         self._record, self._load = record, load
 
     def note(self, text: str) -> None:

@@ -112,7 +112,7 @@ def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_reques
 ) -> None:
     observer.wait(observer.settled_at(1), 60, "one replica")
 
-    with Traffic(stack, "2x15,8x70,1x15") as traffic:
+    with Traffic(stack, "1.5x20,6x70,1x20") as traffic:
         observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
         ready_after = observer.wait(observer.settled_at(2), 90, "two replicas")
         exit_code = traffic.finish(150)
@@ -140,7 +140,7 @@ def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_reques
 
 def test_nothing_is_taken_away_while_a_source_is_dead(stack: LocalStack, observer: Observer, haproxy: Relay) -> None:
     downs_before = len(observer.changes(Action.SCALE_DOWN))
-    with Traffic(stack, "9x30") as traffic:
+    with Traffic(stack, "8x30") as traffic:
         observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
         with haproxy.paused():
             traffic.finish(120)
