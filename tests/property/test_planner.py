@@ -205,23 +205,12 @@ def test_deployments_do_not_influence_each_other(
     assert (plan.ledger, plan.conflicts) == (other.ledger, other.conflicts)
 
 
-@settings(max_examples=4, deadline=None)
-@for_all(st.floats(1, 60), st.integers(0, 2**16))
-def test_constant_demand_with_noise_does_not_oscillate(mean: float, seed: int) -> None:
-    noise = random.Random(seed)
-    rules = policy(stabilisation={"upscale_delay_s": 0, "downscale_delay_s": 300})
+@pytest.mark.parametrize("mean", [2.0, 7.2, 13.4, 20.0, 39.3, 55.0])
+@pytest.mark.parametrize("foresight", [True, False])
+def test_constant_demand_with_noise_does_not_oscillate(mean: float, *, foresight: bool) -> None:
+    noise = random.Random(mean)
+    rules = policy(stabilisation={"upscale_delay_s": 0, "downscale_delay_s": 300}, forecast={"enabled": foresight})
     deployment = SimulatedDeployment(lambda _at: mean * noise.uniform(0.8, 1.2), rules, tick_s=15)
-
-    deployment.run(900 + 7200)
-
-    assert len([at for at, _ in deployment.changes if at >= 900]) <= 2
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_reactive_part_alone_does_not_oscillate_either(seed: int) -> None:
-    noise = random.Random(seed)
-    rules = policy(stabilisation={"upscale_delay_s": 0, "downscale_delay_s": 300}, forecast={"enabled": False})
-    deployment = SimulatedDeployment(lambda _at: 13.4 * noise.uniform(0.8, 1.2), rules, tick_s=10)
 
     deployment.run(900 + 7200)
 
