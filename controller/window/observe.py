@@ -10,7 +10,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.serve import ApplicationState, DeploymentState, ReplicaState
 from controller.domain.signals import Signal
-from controller.domain.snapshot import Latency, ReplicaCounts, Snapshot
+from controller.domain.snapshot import NOT_DEPLOYED, Latency, ReplicaCounts, Snapshot
 from controller.window.blind_spots import front_door_blind_spots, replica_blind_spots, source_blind_spots
 from controller.window.demand import demand, queued
 from controller.window.engines import Engines, engines, no_engines
@@ -23,7 +23,6 @@ from controller.window.replicas import KnownReplica
 from controller.window.view import View, is_idle
 from controller.window.window import Window
 
-NOT_DEPLOYED = "NOT_DEPLOYED"
 UNKNOWN_STATUS = "UNKNOWN"
 _STARTING = (
     ReplicaState.STARTING,
