@@ -13,7 +13,7 @@ from controller.load.result import LoadResult, read_load_result
 from controller.local.stack import LocalStack
 from controller.local.views import decision_line
 from controller.report import write_report
-from controller.store.sqlite import SqliteStore
+from controller.store.reader import StoreReader
 
 TITLE = "Foreserve on one machine"
 _CHANGES = (Action.SCALE_UP, Action.SCALE_DOWN, Action.REASSERT)
@@ -84,11 +84,8 @@ def _targets(records: Sequence[TickRecord]) -> list[int]:
 def _records(path: Path) -> list[TickRecord]:
     if not path.exists():
         return []
-    store = SqliteStore(path)
-    try:
+    with StoreReader(path) as store:
         return store.records()
-    finally:
-        store.close()
 
 
 def _load(path: Path) -> LoadResult | None:

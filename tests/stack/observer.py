@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any, Self
 
 from controller.domain.plan import Action
@@ -16,7 +15,7 @@ from controller.local.children import Child
 from controller.local.session import latest_record
 from controller.local.stack import LocalStack
 from controller.local.traffic import TickReader
-from controller.store.sqlite import SqliteStore
+from controller.store.reader import StoreReader
 
 MEASURED: list[str] = []
 """Numbers worth seeing; printed at the end of the session."""
@@ -43,7 +42,7 @@ class Observer:
 
     def records(self) -> list[TickRecord]:
         """Everything that the controller has recorded."""
-        with closing(SqliteStore(self.stack.files.records)) as store:
+        with StoreReader(self.stack.files.records) as store:
             return store.records()
 
     def changes(self, action: Action) -> list[TickRecord]:

@@ -112,7 +112,7 @@ def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_reques
 ) -> None:
     observer.wait(observer.settled_at(1), 60, "one replica")
 
-    with Traffic(stack, "1.5x20,6x70,1x20") as traffic:
+    with Traffic(stack, "2x20,8x60,1x20") as traffic:
         observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
         ready_after = observer.wait(observer.settled_at(2), 90, "two replicas")
         exit_code = traffic.finish(150)
