@@ -41,6 +41,8 @@ _LOCAL: Mapping[str, str] = {
     # How long a leaving replica keeps serving. The default of 30 s would make the way down as slow as the way up;
     # the longest local stream takes a few seconds.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "10",
+    # At the end nothing is left to drain: traffic has been stopped before Ray is.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     # An old HAProxy process ends this long after a reload, streams or not.
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
     # Two engines on two cores: binding threads to cores would put both on the same one.

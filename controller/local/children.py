@@ -29,8 +29,13 @@ class Child:
     process: subprocess.Popen[str]
     log: Path
 
-    def require_alive(self) -> None:
-        """Raise ``ChildDiedError`` with the exit code and the last lines of its log when it has ended."""
+    def require_alive(self, *, patience_s: float = 0.0) -> None:
+        """Raise ``ChildDiedError`` with the exit code and the last lines of its log when it has ended.
+
+        ``patience_s`` is for a child that seems to be ending: wait that long for it.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience_s)
         code = self.process.poll()
         if code is not None:
             msg = f"{self.name} ended by itself ({exit_text(code)}); log: {self.log}\n{tail(self.log)}"

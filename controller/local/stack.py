@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.errors import BadInputError, ForeserveError
-from controller.local import prometheus, ray_cluster
+from controller.local import prometheus, ray_cluster, sweeper
 from controller.local.belongings import MARK
-from controller.local.calls import first_token, request, wait_for
+from controller.local.calls import RequestFailedError, first_token, request, wait_for
 from controller.local.children import Child, spawn
 from controller.local.layout import Layout, clean_up, create, dead_runs
 from controller.local.ports import Ports, claim, is_free
@@ -35,7 +36,7 @@ _RAY_TIMEOUT_S = 90.0
 _DEPLOY_TIMEOUT_S = 300.0
 _SMALL_TIMEOUT_S = 60.0
 _PATIENCE_S = 15.0
-_RAY_PATIENCE_S = 4.0
+_STRAGGLERS_S = 4.0
 _HURRIED_S = 1.0
 
 
@@ -75,6 +76,7 @@ class LocalStack:
         self._pause = pause
         self._began = 0.0
         self._children: list[Child] = []
+        self._sweeper: subprocess.Popen[bytes] | None = None
 
     @property
     def openai_url(self) -> str:
@@ -133,6 +135,7 @@ class LocalStack:
             steps.detail(self._remove_leftovers())
         self._began = self._clock.now()
         self.layout = create(self.options.runs, now=self._began)
+        self._sweeper = sweeper.start(self.layout.run, began=self._began)
         with steps.step(TINY_MODEL, log=self.files.log("tiny-model")):
             self._make_model()
         with steps.step(RAY, log=self.files.log("ray")):
@@ -188,11 +191,12 @@ class LocalStack:
             return []
         segments = self.layout.run.segments()
         for child in reversed(self._children):
-            child.stop(_HURRIED_S if hurried() or child.name == RAY else _PATIENCE_S)
+            child.stop(_HURRIED_S if hurried() else _PATIENCE_S)
         self._children.clear()
-        # Ray would drain for half a minute, but nothing is left that could be drained.
-        patience = _HURRIED_S if hurried() else _RAY_PATIENCE_S
+        patience = _HURRIED_S if hurried() else _STRAGGLERS_S
         remains = clean_up(self.layout.run, began=self._began, patience_s=patience, segments=segments)
+        if self._sweeper is not None:
+            sweeper.release(self._sweeper, _PATIENCE_S)
         return remains + [f"port {port}" for port in self.ports.numbers() if not is_free(port)]
 
     def _remove_leftovers(self) -> str:
@@ -220,7 +224,11 @@ class LocalStack:
     def _deploy(self, steps: Steps) -> None:
         steps.detail("starting Serve and HAProxy")
         model = self.options.model.resolve()
-        ray_cluster.deploy(self.dashboard_url, self.token, model=model, http_port=self.ports.openai)
+        try:
+            ray_cluster.deploy(self.dashboard_url, self.token, model=model, http_port=self.ports.openai)
+        except RequestFailedError:
+            self._children[-1].require_alive(patience_s=3.0)  # its end would be the better explanation
+            raise
 
         def attempt() -> None:
             state = ray_cluster.application(self.dashboard_url, self.token)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from controller.clock import SystemClock
+from controller.local import sweeper
 from controller.local.belongings import MARK, SHARED_MEMORY, Run, orphaned_segments
 from controller.local.layout import clean_up, dead_runs
 
@@ -142,3 +143,40 @@ def test_a_damaged_note_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "foreserve-1" / "run.json").write_text("{")
 
     assert dead_runs(tmp_path) == []
+
+
+def test_a_sweeper_cleans_up_when_its_owner_is_gone(tmp_path: Path) -> None:
+    run = Run(run_id="feedbeef", scratch=tmp_path / "foreserve-feedbeef")
+    run.scratch.mkdir()
+    marked = started(["sleep", "600"], env=os.environ | {MARK: run.run_id})
+    code = f"""
+import time
+from pathlib import Path
+from controller.local import sweeper
+from controller.local.belongings import Run
+sweeper.start(Run(run_id="feedbeef", scratch=Path({str(run.scratch)!r})), began={now()})
+print("up", flush=True)
+time.sleep(600)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    owner.stdout.readline()
+    assert run.scratch.exists()
+
+    owner.kill()
+    owner.wait()
+
+    assert marked.wait(20) != 0
+    deadline = time.monotonic() + 10
+    while run.scratch.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_sweeper_has_nothing_to_do_after_an_orderly_end(run: Run) -> None:
+    sweeping = sweeper.start(run, began=now())
+    clean_up(run, began=now(), patience_s=1)
+
+    sweeper.release(sweeping, 20)
+
+    assert sweeping.returncode == 0
