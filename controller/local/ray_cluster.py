@@ -64,6 +64,9 @@ def start(layout: Layout, ports: Ports, env: Mapping[str, str]) -> Child:
         f"--dashboard-agent-listen-port={ports.dashboard_agent}",
         f"--metrics-export-port={ports.ray_metrics}",
         f"--ray-client-server-port={ports.ray_client}",
+        # Any free port: Ray's fixed range would meet the ports of a second cluster, or the chosen ones.
+        "--min-worker-port=0",
+        "--max-worker-port=0",
         f"--num-cpus={LOGICAL_CPUS}",
         "--num-gpus=0",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
