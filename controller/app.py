@@ -1,1 +1,239 @@
-"""The composition root: builds the adapters and wires them into a loop."""
+"""The composition root: one process that runs, or one plan that touches nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import aiohttp
+from structlog.typing import FilteringBoundLogger
+
+from controller.api.routes import RecordReader, api
+from controller.api.server import ApiServer, listen
+from controller.assembly import Memory, Surroundings, control_loop, serve_client
+from controller.clients.serve import ServeClient
+from controller.clock import SystemClock
+from controller.domain.identity import DeploymentId
+from controller.domain.record import TickRecord
+from controller.errors import BadInputError, UnavailableError
+from controller.export.compact import LineExporter
+from controller.export.latest import LatestTick
+from controller.export.log import LogExporter, json_log
+from controller.export.metrics import MetricsExporter
+from controller.loop.control import ControlLoop
+from controller.loop.schedule import every
+from controller.loop.unrecorded import NothingKept
+from controller.policy.load import PolicyFile
+from controller.policy.model import Mode
+from controller.ports import Exporter, LoopEvent, StoreError
+from controller.settings import Settings
+from controller.store.reader import StoreReader
+from controller.store.sqlite import SqliteStore
+
+Say = Callable[[str], None]
+
+PLAN_LOOKS = 3
+"""How often ``plan`` looks: at both ends of the window and in its middle, so that rates are known."""
+
+_API_END_S = 3.0
+
+
+async def run(
+    settings: Settings,
+    *,
+    say: Say,
+    lines: TextIO | None = None,
+    require_serve: bool = False,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the controller until ``stop`` is set or SIGTERM or SIGINT comes.
+
+    ``say`` gets the start-up lines; ``lines``, where given, one line of JSON per tick.
+
+    Raises:
+        BadInputError: a setting, the policy, the store or the port is wrong.
+        UnavailableError: ``require_serve``, and Ray Serve does not answer.
+
+    """
+    clock, stop = SystemClock(), stop or asyncio.Event()
+    policy_file = PolicyFile(settings.policy)
+    async with AsyncExitStack() as cleanup:
+        listening = cleanup.enter_context(listen(settings.host, settings.port))
+        store = cleanup.enter_context(closing(_open_store(settings.store)))
+        session = await cleanup.enter_async_context(aiohttp.ClientSession())
+        client = serve_client(settings, session)
+        serve_problem = await _problem_with(client)
+        if serve_problem and require_serve:
+            raise UnavailableError(serve_problem)
+        log, metrics, latest = json_log(sys.stderr, clock), MetricsExporter(), LatestTick(clock)
+        exporters: list[Exporter] = [metrics, latest, LogExporter(log)]
+        loop = control_loop(
+            settings,
+            Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics),
+            policy_source=policy_file,
+            advisory=settings.advisory,
+            store=store,
+            notices=store.notices,
+            memory=_memory(store),
+            exporters=[*exporters, LineExporter(lines)] if lines else exporters,
+        )
+        cleanup.push_async_callback(loop.close)
+        records = _record_reader(settings.store)
+        routes = api(latest=latest, policy=lambda: policy_file.current, records=records, registry=metrics.registry)
+        server = ApiServer(routes, listening)
+        for sentence in (_summary(settings, policy_file, server.address), *store.notices, *_warnings(serve_problem)):
+            say(sentence)
+        with _stopped_by_signals(stop):
+            await _serve_and_tick(
+                server,
+                every(
+                    lambda: loop.interval_s,
+                    loop.attempt,
+                    clock=clock,
+                    stop=stop,
+                    skipped=lambda: metrics.note(LoopEvent.TICK_SKIPPED),
+                ),
+                log,
+            )
+
+
+async def plan(settings: Settings, *, say: Say) -> TickRecord:
+    """Look at both ends of the policy's window and once between, plan once, and touch and store nothing.
+
+    Memory and demand histories come from the store, where there is one.
+
+    Raises:
+        BadInputError: a setting, the policy or the store is wrong.
+        UnavailableError: Ray Serve does not answer.
+
+    """
+    clock = SystemClock()
+    policy_file = PolicyFile(settings.policy)
+    async with aiohttp.ClientSession() as session:
+        client = serve_client(settings, session)
+        await client.applications()
+        log = json_log(sys.stderr, clock)
+        loop = control_loop(
+            settings,
+            Surroundings(clock=clock, session=session, client=client, log=log, observer=MetricsExporter()),
+            policy_source=policy_file,
+            advisory=True,
+            store=NothingKept(),
+            notices=(),
+            memory=_remembered(settings.store),
+            exporters=(),
+        )
+        try:
+            return await _look_and_plan(loop, policy_file.current.policy.control.window_s, clock, say)
+        finally:
+            await loop.close()
+
+
+async def _look_and_plan(loop: ControlLoop, window_s: float, clock: SystemClock, say: Say) -> TickRecord:
+    pause_s = window_s / (PLAN_LOOKS - 1)
+    for look in range(1, PLAN_LOOKS):
+        await loop.tick()
+        say(f"look {look} of {PLAN_LOOKS} taken; the next one follows in {pause_s:g} s")
+        await clock.sleep(pause_s)
+    return await loop.tick()
+
+
+async def _serve_and_tick(server: ApiServer, ticking: Coroutine[Any, Any, None], log: FilteringBoundLogger) -> None:
+    """Run both; when the API ends early the loop goes on, and says so."""
+    serving = asyncio.create_task(server.serve())
+    serving.add_done_callback(lambda task: _note_end(task, log))
+    try:
+        await ticking
+    finally:
+        server.stop()
+        await asyncio.wait({serving}, timeout=_API_END_S)
+
+
+def _note_end(task: asyncio.Task[None], log: FilteringBoundLogger) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("api_failed", problem=f"{type(error).__name__}: {error}")
+
+
+async def _problem_with(client: ServeClient) -> str | None:
+    try:
+        await client.applications()
+    except UnavailableError as error:
+        return str(error)
+    return None
+
+
+def _open_store(path: Path) -> SqliteStore:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return SqliteStore(path)
+    except (OSError, StoreError) as error:
+        raise _bad_store(error) from error
+
+
+def _memory(store: SqliteStore) -> Memory:
+    try:
+        loaded = store.load()
+    except StoreError as error:
+        raise _bad_store(error) from error
+    if loaded is None:
+        return Memory(last_tick=store.last_tick())
+    state, histories = loaded
+    return Memory(state=state, histories=histories, last_tick=store.last_tick())
+
+
+def _remembered(path: Path) -> Memory:
+    """What a store holds, read without writing to it; nothing when there is none."""
+    if not path.exists():
+        return Memory()
+    try:
+        with StoreReader(path) as reader:
+            loaded = reader.load()
+    except StoreError as error:
+        raise _bad_store(error) from error
+    return Memory() if loaded is None else Memory(state=loaded[0], histories=loaded[1])
+
+
+def _bad_store(error: Exception) -> BadInputError:
+    return BadInputError(f"store: {error}; choose another file with --store or FORESERVE_STORE")
+
+
+def _record_reader(path: Path) -> RecordReader:
+    def read(*, deployment: DeploymentId | None, last: int) -> list[TickRecord]:
+        with StoreReader(path) as reader:
+            return reader.records(deployment=deployment, last=last)
+
+    return read
+
+
+def _summary(settings: Settings, policy_file: PolicyFile, address: str) -> str:
+    loaded = policy_file.current
+    mode = Mode.ADVISORY if settings.advisory else loaded.policy.mode
+    count = len(loaded.policy.deployments)
+    return (
+        f"foreserve: {mode} mode, {count} deployment{'s' if count > 1 else ''} by {loaded.path} ({loaded.version}), "
+        f"every {loaded.policy.control.interval_s:g} s; Ray Serve at {settings.serve_url}, "
+        f"records in {settings.store}, API at {address}"
+    )
+
+
+def _warnings(serve_problem: str | None) -> tuple[str, ...]:
+    if serve_problem is None:
+        return ()
+    return (f"not ready, and nothing is scaled, until Ray Serve answers: {serve_problem}",)
+
+
+@contextmanager
+def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -48,7 +48,7 @@ class Actuator(Protocol):
     """Makes decisions true. Targets are absolute, so applying one twice changes nothing."""
 
     async def apply(self, decision: Decision) -> Outcome:
-        """Act on one decision. Failures are returned, never raised."""
+        """Act on one decision, if the live target still is the one it was planned from. Never raises."""
         ...
 
     async def read_state(self) -> ServeState | None:

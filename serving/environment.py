@@ -49,8 +49,8 @@ _LOCAL: Mapping[str, str] = {
     # Compiling the sampler would hold up the first sampled request for 20 s.
     "TORCH_COMPILE_DISABLE": "1",
     "VLLM_TARGET_DEVICE": "cpu",
-    # Engine and worker nap while they wait for each other: see serving.quiet_engine.
-    "FORESERVE_QUIET_ENGINE": "1",
+    # Engine and worker nap for 4 ms while they wait for each other: see serving.quiet_engine.
+    "FORESERVE_QUIET_ENGINE": "0.004",
     # The model is made on this machine; nothing is looked up on a hub.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",

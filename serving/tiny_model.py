@@ -22,7 +22,7 @@ SEED = 0
 STAMP = "foreserve.json"
 """Written last: its presence says that the folder is complete."""
 
-_RECIPE = {
+RECIPE = {
     "layers": LAYERS,
     "hidden": HIDDEN,
     "heads": HEADS,
@@ -49,7 +49,7 @@ def is_complete(out: Path) -> bool:
         stamp = json.loads((out / STAMP).read_text())
     except (OSError, ValueError):
         return False
-    return bool(stamp == _RECIPE)
+    return bool(stamp == RECIPE)
 
 
 def make(out: Path) -> bool:
@@ -61,7 +61,7 @@ def make(out: Path) -> bool:
         made = Path(scratch) / "model"
         made.mkdir()
         _write_model(made, _write_tokenizer(made))
-        (made / STAMP).write_text(json.dumps(_RECIPE, indent=1))
+        (made / STAMP).write_text(json.dumps(RECIPE, indent=1))
         if out.exists():
             shutil.rmtree(out)
         made.rename(out)

@@ -187,11 +187,13 @@ class ServeRestStandIn:
             )
 
     def settle(self, deployment: DeploymentId = CHAT) -> None:
-        """Let starting replicas be running and stopping ones be gone."""
+        """Let starting replicas be running, stopping ones be gone, and an update be complete."""
         live = self.deployment(deployment)
         live["replicas"] = [replica for replica in live["replicas"] if replica["state"] != "STOPPING"]
         for replica in live["replicas"]:
             replica["state"] = "RUNNING"
+        live["status"], live["status_trigger"] = "HEALTHY", "CONFIG_UPDATE_COMPLETED"
+        self.application(deployment.application)["status"] = "RUNNING"
 
     def redeploy(self, deployment: DeploymentId = CHAT, **settings: Any) -> None:
         """PUT the config again with ``settings`` of one deployment; any difference resets its target."""
@@ -199,15 +201,19 @@ class ServeRestStandIn:
         config = self.deployment(deployment)["deployment_config"]
         if {**config, **settings} != config:
             config.update(settings)
-            self.set_target(config.get("num_replicas") or 1, deployment)
+            self._reset(deployment)
 
-    def redeploy_code(self, application: str = CHAT.application, **app_config: Any) -> None:
-        """PUT the config again with other code, arguments or environment; every target of it is reset."""
+    def put_code(self, application: str = CHAT.application, **app_config: Any) -> None:
+        """PUT other code, arguments or environment: reported at once, and built before it has any effect."""
         app = self.application(application)
         app["last_deployed_time_s"] += 1.0
+        app["status"] = "DEPLOYING"
         app["deployed_app_config"].update(app_config)
-        for name, deployment in app["deployments"].items():
-            self.set_target(deployment["deployment_config"].get("num_replicas") or 1, DeploymentId(application, name))
+
+    def roll_out(self, application: str = CHAT.application) -> None:
+        """Deploy code that was built, or run an application from code again: every target of it is reset."""
+        for name in self.application(application)["deployments"]:
+            self._reset(DeploymentId(application, name))
 
     def enable_autoscaling(self, deployment: DeploymentId = CHAT, **settings: Any) -> None:
         """Give a deployment the autoscaling config that an LLMConfig without num_replicas gets."""
@@ -284,6 +290,11 @@ class ServeRestStandIn:
             timer = asyncio.get_running_loop().call_later(self.revert_after_s, self.set_target, 1, deployment)
             self._pending.add(timer)
         return _answer(200, message=_ACCEPTED)
+
+    def _reset(self, deployment: DeploymentId) -> None:
+        live = self.deployment(deployment)
+        self.set_target(live["deployment_config"].get("num_replicas") or 1, deployment)
+        live["status"], live["status_trigger"] = "UPDATING", "CONFIG_UPDATE_STARTED"
 
     def _replica_id(self) -> str:
         self._started += 1

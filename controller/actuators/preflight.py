@@ -6,13 +6,16 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 
 from controller.actuators.serve_guards import ENABLE_EXTERNAL_SCALER, REMOVE_AUTOSCALING
 from controller.catalog import scraped
 from controller.catalog.metric import Metric
+from controller.clients.serve import URL_SETTING, ServeRefusedError
 from controller.domain.identity import DeploymentId
 from controller.domain.scrape import Scrape, SourceKind
 from controller.domain.serve import ApplicationState, DeploymentState, ServeState
+from controller.errors import UnavailableError
 from controller.policy.model import DeploymentPolicy, Policy
 
 ESSENTIAL = {
@@ -31,6 +34,8 @@ WITH_TRAFFIC = (
 )
 """Families that appear with a running replica or the first request, so that their absence may only mean neither."""
 
+_SERVE = "Serve's REST API"
+_TOKEN = "token"  # noqa: S105 - the name of a check
 _SETTLING = {"DEPLOYING", "NOT_STARTED"}
 _FINDING = {
     SourceKind.RAY: "set FORESERVE_RAY_SD_FILE, FORESERVE_RAY_METRICS_TARGETS or FORESERVE_PROMETHEUS_URL",
@@ -59,14 +64,22 @@ class Check:
 
 def check_access(address: str, *, token_given: bool, token_in_clear: bool) -> tuple[Check, ...]:
     """Check how Serve, which has answered, was reached."""
-    reached = _ok("Serve's REST API", f"{address} answers")
+    reached = _ok(_SERVE, f"{address} answers")
     if token_in_clear:
         return reached, _warn(
-            "token",
-            f"it is sent unencrypted to {address}",
-            "use an https address (FORESERVE_SERVE_URL) for anything beyond this machine",
+            _TOKEN,
+            f"accepted, but sent unencrypted to {address}",
+            f"use an https address ({URL_SETTING}) for anything beyond this machine",
         )
-    return reached, _ok("token", "accepted" if token_given else "none is set, and none is asked for")
+    return reached, _ok(_TOKEN, "accepted" if token_given else "none is set, and none is asked for")
+
+
+def check_no_access(error: UnavailableError) -> tuple[Check, ...]:
+    """Say why Serve could not be asked."""
+    if isinstance(error, ServeRefusedError) and error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return (_fail(_TOKEN, str(error), "on the Ray head, `ray get-auth-token` prints the cluster's token"),)
+    fix = f"start Ray Serve, or set {URL_SETTING} to the address of Ray's dashboard (port 8265)"
+    return (_fail(_SERVE, str(error), fix),)
 
 
 def check_serve(state: ServeState, policy: Policy) -> tuple[Check, ...]:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
+
+from controller.cli.exit_codes import ExitCode
+from controller.cli.explain import explain
+from controller.cli.load import load
+from controller.cli.plan import plan
+from controller.cli.policy import policy_app
+from controller.cli.preflight import preflight
+from controller.cli.run import run
+from controller.cli.up import up
+from controller.cli.version import version
+from controller.errors import BadInputError, ForeserveError, UnavailableError
 
 app = typer.Typer(
     name="foreserve",
@@ -10,8 +23,29 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command("up")(up)
+app.command("run")(run)
+app.command("plan")(plan)
+app.command("preflight")(preflight)
+app.command("explain")(explain)
+app.command("load")(load)
+app.command("version")(version)
+app.add_typer(policy_app, name="policy")
 
 
 def main() -> None:
-    """Run the foreserve command."""
-    app()
+    """Run the foreserve command.
+
+    An error that a person can act on is one message on stderr and an exit code, never a traceback.
+    """
+    try:
+        app()
+    except ForeserveError as error:
+        sys.stderr.write(f"foreserve: {error}\n")
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: ForeserveError) -> ExitCode:
+    if isinstance(error, BadInputError):
+        return ExitCode.BAD_INPUT
+    return ExitCode.UNAVAILABLE if isinstance(error, UnavailableError) else ExitCode.FAILED

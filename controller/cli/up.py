@@ -38,7 +38,7 @@ def up(
     ] = False,
     policy: Annotated[Path, typer.Option(help="Policy file.")] = Path("manifests/policies/local.yaml"),
     trace: Annotated[str, typer.Option(metavar="FILE|NAME", help="Traffic, as for `foreserve load`.")] = _TRAFFIC.trace,
-    speed: Annotated[float | None, typer.Option(min=0.001, help="Trace seconds per second.")] = _TRAFFIC.speed,
+    speed: Annotated[float, typer.Option(min=0.001, help="Trace seconds per second.")] = _TRAFFIC.speed,
     rate_scale: Annotated[float, typer.Option(min=0.0001, help="Share of the trace's requests.")] = _TRAFFIC.rate_scale,
     port: Annotated[int, typer.Option(min=1, max=65_535, help="OpenAI-compatible API.")] = _PORTS.openai,
     controller_port: Annotated[int, typer.Option(min=1, max=65_535, help="Controller.")] = _PORTS.controller,

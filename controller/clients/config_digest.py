@@ -2,7 +2,8 @@
 
 Serve keeps a target that was set from outside as long as the same configuration is deployed again, and
 resets it to the configured number as soon as anything in it differs: the deployment's own settings, the
-application's code, arguments or environment, or the cluster's target capacity. The digest covers just these.
+application's code, arguments or environment, or the cluster's target capacity. The digest covers just these,
+and whether such a change is being rolled out. It may change without a reset.
 """
 
 from __future__ import annotations
@@ -22,19 +23,27 @@ _DIGITS = 16
 
 
 def config_digest(
-    deployment: Mapping[str, Any], *, application: Mapping[str, Any] | None, target_capacity: float | None
+    deployment: Mapping[str, Any],
+    *,
+    application: Mapping[str, Any] | None,
+    target_capacity: float | None,
+    updating: bool,
 ) -> str:
     """16 hexadecimal digits over what is deployed.
 
     ``deployment`` is the effective ``deployment_config``; its ``num_replicas`` is the configured number,
     which scaling from outside leaves alone. ``application`` is ``deployed_app_config``, None for an
-    application that was deployed from code: an identical redeploy of such a one resets the target too,
-    and cannot be told by any field that Serve reports.
+    application that was deployed from code.
+
+    ``updating`` (the deployment's status is UPDATING) is part of it for two redeploys that no field of the
+    configuration tells: other code is reported at once but resets the target only when it has been built,
+    and an identical redeploy from code resets it too. Scaling from outside leaves the status alone.
     """
     deployed = {
         "deployment": _without_nulls(deployment),
         "code": _code(application or {}),
         "target_capacity": target_capacity,
+        "updating": updating,
     }
     canonical = json.dumps(deployed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]

@@ -88,7 +88,10 @@ def _application(name: str, app: _Application, target_capacity: float | None) ->
                 DeploymentId(name, deployment_name),
                 deployment,
                 digest=config_digest(
-                    deployment.deployment_config, application=app.deployed_app_config, target_capacity=target_capacity
+                    deployment.deployment_config,
+                    application=app.deployed_app_config,
+                    target_capacity=target_capacity,
+                    updating=deployment.status == "UPDATING",
                 ),
             )
             for deployment_name, deployment in app.deployments.items()

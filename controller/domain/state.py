@@ -28,6 +28,8 @@ class DeploymentMemory:
     """Most recent measured replica start-ups, oldest first (seconds)."""
     dips: int = 0
     """Consecutive ticks without a higher need since ``above_since``; one of them is forgiven."""
+    last_set_seen_at: float | None = None
+    """When Serve's state was read that ``last_set`` was planned from; the same reading shows the old target."""
     attempted: int | None = None
     """Target last asked of the actuator while its result is not confirmed: when found, it is our own."""
     foreign_since: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, TextIO
 
@@ -23,15 +24,16 @@ def compact(record: TickRecord) -> dict[str, Any]:
 
 
 class LineExporter:
-    """Writes the short form of every record as one line of JSON."""
+    """Writes the short form of every record as one line of JSON; a reader that went away is not missed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def export(self, record: TickRecord) -> None:
         """Write one line."""
-        self._stream.write(json.dumps(compact(record), separators=(",", ":")) + "\n")
-        self._stream.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._stream.write(json.dumps(compact(record), separators=(",", ":")) + "\n")
+            self._stream.flush()
 
 
 def _deployment(record: DeploymentRecord) -> dict[str, Any]:

@@ -23,10 +23,10 @@ _WARM_UP = 32
 
 _DAMPING = 0.85
 _TREND_WEIGHT = 0.4
-_ERROR_WEIGHT = 0.2
+_ERROR_WEIGHT = 0.1
 _TRUST = 4
-"""Power of the tracking signal that the trend is fed with: only a clear run of errors makes a trend."""
-_SLOWEST, _FASTEST = 0.2, 0.9
+"""Power of the tracking signal in use: only a clear run of errors moves level and trend quickly."""
+_SLOWEST, _FASTEST = 0.1, 0.9
 """Bounds of the level's weight."""
 
 
@@ -47,13 +47,13 @@ class _Holt:
         error = value - expected
         self.error += _ERROR_WEIGHT * (error - self.error)
         self.magnitude += _ERROR_WEIGHT * (abs(error) - self.magnitude)
-        tracking = abs(self.error) / self.magnitude if self.magnitude > 0 else 0.0
-        weight = min(_FASTEST, max(_SLOWEST, tracking))
+        trust = (abs(self.error) / self.magnitude) ** _TRUST if self.magnitude > 0 else 0.0
+        weight = _SLOWEST + (_FASTEST - _SLOWEST) * trust
         self.level = expected + weight * error
         self.changes.append((value - self.previous) / elapsed)
         self.previous = value
         damped = self.trend * _DAMPING**elapsed
-        self.trend = damped + _TREND_WEIGHT * (tracking**_TRUST * median(self.changes) - damped)
+        self.trend = damped + _TREND_WEIGHT * (trust * median(self.changes) - damped)
 
     def peak(self, ahead: int) -> float:
         """Largest value on the predicted path."""

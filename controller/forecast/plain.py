@@ -20,7 +20,9 @@ from controller.forecast.seasonal_naive import SeasonalNaive
 from controller.forecast.series import Bins, Series, measured_bins, resample
 
 CANDIDATES: tuple[Candidate, ...] = (DampedTrend(), LastValue(), SeasonalNaive())
-"""In order of preference: of equal candidates the first one is used."""
+"""In order of preference: a later one must be clearly better to be used."""
+
+_CLEARLY_BETTER = 0.95
 
 _MIN_KNOWN_S = 60.0
 _MIN_KNOWN_BINS = 6
@@ -33,14 +35,22 @@ _HORIZONS_NEEDED = 3
 _HALF_LIFE = 4
 """Horizons after which a residual counts half: the band widens with a surprise and forgets it again."""
 
+_TYPICAL_ERRORS = 3
+"""The band reaches above the recent peak only by this many typical errors: that demand once jumped from
+4 to 16 does not mean that it may now jump from 16 to 28."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A candidate with its residuals at past origins and what they cost it."""
+    """A candidate with its residuals at past origins and what they cost it.
+
+    ``peak`` is the largest demand of the time they were judged over.
+    """
 
     candidate: Candidate
     residuals: Residuals
     loss: float
+    peak: float
 
 
 class PlainForecaster:
@@ -82,7 +92,8 @@ class PlainForecaster:
         point = float(judged.candidate.points(series, series.ahead, 1)[0])
         # Errors of a random walk grow with the square root of the horizon.
         growth = math.sqrt(series.ahead / reach)
-        values = [point + growth * judged.residuals.covering_quantile(p) for p in probabilities]
+        highest = max(judged.peak, point + growth * _TYPICAL_ERRORS * judged.residuals.typical)
+        values = [min(highest, point + growth * judged.residuals.covering_quantile(p)) for p in probabilities]
         rising = np.maximum.accumulate(np.maximum(values, 0.0)).tolist()
         return Forecast(
             signal=signal,
@@ -129,8 +140,13 @@ def _judge(
         return None
     age = (origins - 1 - np.flatnonzero(shared)) / reach
     weights = 0.5 ** ((age - 1) / _HALF_LIFE)
+    peak = float(np.nanmax(series.peaks[-origins:]))
     judged = []
     for candidate in eligible:
         residuals = Residuals.of(errors[candidate][shared], weights)
-        judged.append(_Judged(candidate, residuals, calibrated_loss(residuals, probabilities)))
-    return min(judged, key=lambda entry: entry.loss)
+        judged.append(_Judged(candidate, residuals, calibrated_loss(residuals, probabilities), peak))
+    best = judged[0]
+    for rival in judged[1:]:
+        if rival.loss < _CLEARLY_BETTER * best.loss:
+            best = rival
+    return best

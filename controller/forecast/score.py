@@ -42,6 +42,11 @@ class Residuals:
         reached = np.searchsorted(np.cumsum(self.weights), probability * self.weights.sum() * (1 - 1e-12))
         return float(self.values[min(int(reached), self.values.size - 1)])
 
+    @property
+    def typical(self) -> float:
+        """Weighted median of their sizes: what a surprise leaves alone."""
+        return Residuals.of(np.abs(self.values), self.weights).quantile(0.5)
+
     def covering_quantile(self, probability: float) -> float:
         """Quantile that leans to the high side while residuals are few.
 

@@ -62,12 +62,15 @@ class LoadGenerator:
         """Send everything that is due, wait for what is open, and tick every second meanwhile."""
         started, started_at = self._clock.monotonic(), self._clock.now()
         ticking = asyncio.create_task(self._tick_every_second(started))
+        ticking.add_done_callback(lambda _: self._stopping.set())
         try:
             await self._send_all(schedule, started, started_at)
             await self._drain()
         finally:
             ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
+            await asyncio.wait({ticking})
+        if not ticking.cancelled():
+            ticking.result()  # nobody hears the ticks any more: say why
         self._on_tick(self._meter.tick(self._clock.monotonic() - started))
 
     async def _send_all(self, schedule: Iterable[Arrival], started: float, started_at: float) -> None:

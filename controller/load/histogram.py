@@ -36,7 +36,7 @@ class LogHistogram:
             wanted -= self.counts[bucket]
             if wanted <= 0:
                 break
-        return 0.0 if bucket < 0 else _SMALLEST * math.exp((bucket + 0.5) / _BUCKETS_PER_E_FOLD)
+        return 0.0 if bucket < 0 else float(f"{_SMALLEST * math.exp((bucket + 0.5) / _BUCKETS_PER_E_FOLD):.4g}")
 
     @classmethod
     def merged(cls, histograms: Iterable[LogHistogram]) -> LogHistogram:

@@ -15,23 +15,28 @@ def seconds(value: float | None) -> str:
     """A duration with a unit that suits it: ``4.2 ms``, ``1.30 s``; ``-`` for none."""
     if value is None:
         return "-"
-    if value < 1.0:
-        return f"{value * 1000:.1f} ms" if value < 0.1 else f"{value * 1000:.0f} ms"  # noqa: PLR2004
-    return f"{value:.2f} s"
+    if value >= 1.0:
+        return f"{value:.2f} s"
+    return f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"  # noqa: PLR2004
+
+
+def tick_parts(tick: LoadTick) -> list[Text]:
+    """The newest numbers, each a piece of its own."""
+    parts = [
+        Text(f"{tick.t_s:.0f} s", style="dim"),
+        Text(f"{tick.rps:.1f} req/s", style="bold"),
+        Text(f"{tick.output_tokens_per_s:.0f} tok/s"),
+        Text(f"{tick.in_flight} open"),
+        Text(f"TTFT p95 {seconds(tick.ttft_p95_s)}"),
+        Text(f"ITL p95 {seconds(tick.itl_p95_s)}"),
+        Text(f"{tick.failed} failed", style="red" if tick.failed else "dim"),
+    ]
+    return [*parts, Text(f"{tick.dropped} dropped", style="red")] if tick.dropped else parts
 
 
 def tick_line(tick: LoadTick) -> Text:
     """The newest numbers in one line."""
-    line = Text.assemble(
-        (f"{tick.t_s:6.0f} s  ", "dim"),
-        (f"{tick.rps:5.1f} req/s  ", "bold"),
-        f"{tick.output_tokens_per_s:6.0f} tok/s  {tick.in_flight:4d} open  ",
-        f"TTFT p95 {seconds(tick.ttft_p95_s)}  ITL p95 {seconds(tick.itl_p95_s)}  ",
-        (f"{tick.failed} failed", "red" if tick.failed else "dim"),
-    )
-    if tick.dropped:
-        line.append(f"  {tick.dropped} dropped", style="red")
-    return line
+    return Text("  ").join(tick_parts(tick))
 
 
 def summary_table(summary: LoadSummary) -> RenderableType:

@@ -89,10 +89,10 @@ class ChatSender:
             prompt_tokens=arrival.prompt_tokens,
             output_tokens=arrival.output_tokens,
             status=status,
-            lag_s=max(0.0, exchange.sent - started - arrival.at_s),
+            lag_s=round(max(0.0, exchange.sent - started - arrival.at_s), 6),
             http_status=exchange.http_status,
-            ttft_s=None if exchange.first is None else exchange.first - exchange.sent,
-            total_s=self._clock.monotonic() - exchange.sent,
+            ttft_s=None if exchange.first is None else round(exchange.first - exchange.sent, 6),
+            total_s=round(self._clock.monotonic() - exchange.sent, 6),
             itl_s=tuple(exchange.gaps),
             chunks=exchange.chunks,
             prompt_tokens_measured=stream.prompt_tokens,
@@ -159,7 +159,7 @@ class _Exchange:
             self.first = now
             self._meter.on_first_token(now - self.sent, chunks)
         else:
-            gap = now - self._last
+            gap = round(now - self._last, 6)
             self.gaps.append(gap)
             self._meter.on_token(gap, chunks)
         self.gaps.extend([0.0] * (chunks - 1))

@@ -38,6 +38,11 @@ class Layout:
         return self.run.scratch / "ha"
 
     @property
+    def temporary(self) -> Path:
+        """Temporary files of Ray's workers and of vLLM. A short name: sockets are among them."""
+        return self.run.scratch / "t"
+
+    @property
     def prometheus_data(self) -> Path:
         """Prometheus's database."""
         return self.run.scratch / "prometheus"
@@ -65,7 +70,7 @@ def create(root: Path, *, now: float) -> Layout:
     layout = Layout(run=run, root=(root / f"{stamp}-{run_id}").resolve())
     (layout.root / "logs").mkdir(parents=True)
     run.scratch.mkdir(mode=0o700)
-    for folder in (layout.ray, layout.haproxy, layout.prometheus_data):
+    for folder in (layout.ray, layout.haproxy, layout.temporary, layout.prometheus_data):
         folder.mkdir()
     owner = psutil.Process()
     note = {"run_id": run_id, "pid": owner.pid, "pid_created": owner.create_time(), "began": now}

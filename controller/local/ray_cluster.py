@@ -38,6 +38,8 @@ def ray_environment(inherited: Mapping[str, str], layout: Layout, ports: Ports, 
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_proxy),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
+        # vLLM leaves its sockets and rendezvous files behind; here they go with the run.
+        "TMPDIR": str(layout.temporary),
         # Not in the folder that every cluster of this machine shares.
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),

@@ -12,7 +12,7 @@ from controller.codec import load_record
 from controller.domain.record import TickRecord
 from controller.local.account import Account, take_account
 from controller.local.calls import RequestFailedError, request
-from controller.local.guard import adopt_orphans
+from controller.local.guard import adopt_orphans, reap_orphans
 from controller.local.interrupts import Interrupts, StopRequested
 from controller.local.stack import LocalStack, StackOptions
 from controller.local.steps import Steps
@@ -62,6 +62,7 @@ def run_session(options: SessionOptions, *, view: View, clock: Clock, pause: Cal
         finally:
             view.note("Stopping everything ...")
             remains = stack.stop(lambda: interrupts.hurried)
+            reap_orphans()
             for what in remains:
                 view.note(f"warning: could not be removed: {what}")
     return take_account(stack, report=options.report) if up else None

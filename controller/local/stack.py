@@ -6,7 +6,7 @@ import importlib.util
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _RAY_TIMEOUT_S = 90.0
 _DEPLOY_TIMEOUT_S = 300.0
 _SMALL_TIMEOUT_S = 60.0
 _PATIENCE_S = 15.0
+_RAY_PATIENCE_S = 4.0
 _HURRIED_S = 1.0
 
 
@@ -48,7 +49,9 @@ class StackOptions:
     ports: Ports = field(default_factory=Ports)
     with_prometheus: bool = True
     haproxy_metrics_url: str | None = None
-    """Where the controller reads HAProxy instead of at HAProxy itself (tests put a proxy between)."""
+    """Where the controller reads HAProxy's metrics, if not at HAProxy itself (tests put a relay between)."""
+    on_ports: Callable[[Ports], None] = lambda _: None
+    """Called with the ports that will be used, before anything is started."""
 
     def step_names(self) -> tuple[str, ...]:
         """The steps that a start with these options goes through."""
@@ -95,8 +98,8 @@ class LocalStack:
 
     @property
     def haproxy_metrics_url(self) -> str:
-        """HAProxy's own Prometheus page."""
-        return f"http://127.0.0.1:{self.ports.haproxy_metrics}/metrics"
+        """Base address of HAProxy's Prometheus page."""
+        return f"http://127.0.0.1:{self.ports.haproxy_metrics}"
 
     @property
     def files(self) -> Layout:
@@ -124,6 +127,7 @@ class LocalStack:
         began = self._clock.monotonic()
         with steps.step(CHECK):
             self.ports = claim(self.options.ports, without=() if self.options.with_prometheus else ("prometheus",))
+            self.options.on_ports(self.ports)
             require_programs(with_prometheus=self.options.with_prometheus)
         with steps.step(LEFTOVERS):
             steps.detail(self._remove_leftovers())
@@ -149,7 +153,8 @@ class LocalStack:
         """Start the controller and wait until it is ready. Also starts it anew after its end."""
         self._children = [child for child in self._children if child.name != CONTROLLER]
         command = [*_foreserve(), "run"]
-        child = self._spawn(CONTROLLER, command, env=self._controller_env(), log="controller")
+        child = spawn(CONTROLLER, command, env=self._controller_env(), log=self.files.log("controller"))
+        self._children.append(child)
         self._wait(child, lambda: request(f"{self.controller_url}/readyz", timeout_s=2), _SMALL_TIMEOUT_S, "ready")
         return child
 
@@ -160,6 +165,10 @@ class LocalStack:
         child = spawn("Traffic", command, env=env, log=self.files.log("traffic"), capture_stdout=True)
         self._children.append(child)
         return child
+
+    def child(self, name: str) -> Child:
+        """Return the running child called ``name``."""
+        return next(child for child in self._children if child.name == name)
 
     def forget(self, child: Child) -> None:
         """Stop watching a child that has ended as it should."""
@@ -179,9 +188,10 @@ class LocalStack:
             return []
         segments = self.layout.run.segments()
         for child in reversed(self._children):
-            child.stop(_HURRIED_S if hurried() else _PATIENCE_S)
+            child.stop(_HURRIED_S if hurried() or child.name == RAY else _PATIENCE_S)
         self._children.clear()
-        patience = _HURRIED_S if hurried() else _PATIENCE_S
+        # Ray would drain for half a minute, but nothing is left that could be drained.
+        patience = _HURRIED_S if hurried() else _RAY_PATIENCE_S
         remains = clean_up(self.layout.run, began=self._began, patience_s=patience, segments=segments)
         return remains + [f"port {port}" for port in self.ports.numbers() if not is_free(port)]
 
@@ -235,11 +245,6 @@ class LocalStack:
         self._children.append(child)
         self._wait(child, lambda: request(f"{self.prometheus_url}/-/ready"), _SMALL_TIMEOUT_S, "Prometheus")
 
-    def _spawn(self, name: str, command: list[str], *, env: Mapping[str, str], log: str) -> Child:
-        child = spawn(name, command, env=env, log=self.files.log(log))
-        self._children.append(child)
-        return child
-
     def _wait(self, child: Child, attempt: Callable[[], object], timeout_s: float, what: str) -> None:
         def attempt_while_alive() -> None:
             child.require_alive()
@@ -278,4 +283,4 @@ def require_programs(*, with_prometheus: bool) -> None:
 
 
 def _foreserve() -> list[str]:
-    return [sys.executable, "-m", "controller.cli.main"]
+    return [str(Path(sys.executable).with_name("foreserve"))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -26,23 +26,18 @@ class Display(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class Steps:
     """Keeps the state of every step. ``statuses`` may be read from another thread at any time."""
 
-    clock: Clock
-    display: Display
-    _known: list[StepStatus]
-    _began: float = 0.0
-
     def __init__(self, names: Sequence[str], *, clock: Clock, display: Display) -> None:
-        self.clock = clock
-        self.display = display
+        self._clock = clock
+        self._display = display
+        self._began = clock.monotonic()
         self._known = [StepStatus(name=name, state="waiting") for name in names]
 
     def statuses(self) -> list[StepStatus]:
         """Every step, with the seconds of the running one counted up to now."""
-        elapsed = self.clock.monotonic() - self._began
+        elapsed = self._clock.monotonic() - self._began
         return [replace(step, seconds=elapsed) if step.state == "running" else step for step in self._known]
 
     def detail(self, text: str) -> None:
@@ -61,7 +56,7 @@ class Steps:
             StepFailedError: the body failed otherwise; the message has the log's path and last lines.
 
         """
-        self._began = self.clock.monotonic()
+        self._began = self._clock.monotonic()
         self._set(name, state="running", log=log)
         try:
             yield
@@ -77,13 +72,13 @@ class Steps:
         self._end(name, "done")
 
     def _end(self, name: str, state: str) -> None:
-        seconds = self.clock.monotonic() - self._began
+        seconds = self._clock.monotonic() - self._began
         self._set(name, state=state, seconds=seconds)
 
     def _set(self, name: str, **changes: object) -> None:
         index = next(i for i, step in enumerate(self._known) if step.name == name)
         self._known[index] = replace(self._known[index], **changes)  # type: ignore[arg-type]
-        self.display.changed(self._known[index])
+        self._display.changed(self._known[index])
 
 
 def _failure(name: str, cause: Exception, log: Path | None) -> str:

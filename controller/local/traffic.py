@@ -14,20 +14,21 @@ from controller.load.tick import LoadTick, load_tick
 class TrafficOptions:
     """Which trace is sent, how fast and how much of it.
 
-    The defaults suit two cores: the bundled trace rises threefold and falls again within four minutes, thinned to
-    what two replicas of the tiny model carry, with answers short enough to watch them end.
+    The defaults suit two cores: the bundled trace rises threefold and falls again within three minutes, thinned to
+    what two replicas of the tiny model carry, with answers that end while one watches.
     """
 
     trace: str = "day_rise_fall"
-    speed: float | None = None
-    rate_scale: float = 0.2
+    speed: float = 120.0
+    rate_scale: float = 0.24
     prompt_tokens_max: int = 256
     output_tokens_max: int = 128
 
     def arguments(self, out: Path) -> list[str]:
         """Arguments of ``foreserve load``, the requests written to ``out``."""
-        wanted = [
+        return [
             f"--trace={self.trace}",
+            f"--speed={self.speed}",
             f"--rate-scale={self.rate_scale}",
             f"--prompt-tokens-max={self.prompt_tokens_max}",
             f"--output-tokens-max={self.output_tokens_max}",
@@ -35,7 +36,6 @@ class TrafficOptions:
             "--json",
             f"--out={out}",
         ]
-        return wanted if self.speed is None else [*wanted, f"--speed={self.speed}"]
 
 
 class TickReader:
@@ -51,6 +51,10 @@ class TickReader:
     def latest(self) -> LoadTick | None:
         """The newest numbers; None before the first."""
         return self._latest
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the stream has ended."""
+        self._thread.join(timeout_s)
 
     def _read(self) -> None:
         for line in self._stream:

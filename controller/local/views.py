@@ -14,8 +14,7 @@ from controller.codec import dump_record
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Decision
 from controller.domain.record import TickRecord
-from controller.live import render
-from controller.live.startup import StepStatus, render_startup
+from controller.live import LiveState, StepStatus, render, render_startup
 from controller.load.tick import LoadTick
 from controller.local.steps import Steps
 from controller.policy.model import Policy
@@ -53,6 +52,7 @@ class LiveView:
         self._draw: Callable[[], RenderableType] = str
         self._record: TickRecord | None = None
         self._load: LoadTick | None = None
+        self._past = LiveState()
 
     def changed(self, step: StepStatus) -> None:
         """Nothing to do: the panel is drawn anyway."""
@@ -64,12 +64,16 @@ class LiveView:
     def running(self, policy: Policy, links: Mapping[str, str]) -> AbstractContextManager[object]:
         """Draw the newest numbers."""
         return self._live(
-            lambda: render(self._record, self._load, policy=policy, links=links, width=self._console.width),
+            lambda: render(
+                self._record, self._load, policy=policy, links=links, width=self._console.width, state=self._past
+            ),
             transient=True,
         )
 
     def update(self, record: TickRecord | None, load: LoadTick | None) -> None:
         """Keep the newest numbers for the next drawing."""
+        if record is not None:
+            self._past.update(record)
         self._record, self._load = record, load
 
     def note(self, text: str) -> None:
@@ -140,7 +144,7 @@ class HeadlessView(PlainView):
 
 def decision_line(decision: Decision) -> str:
     """One decision in a line: ``chat/LLMServer:tiny: 1 → 2 (demand: 6.2 requests in flight / 4 = 1.6)``."""
-    details = (step.detail for step in reversed(decision.steps) if step.reason == decision.binding)
+    details = (step.detail for step in decision.steps if step.reason == decision.binding)
     why = next(details, "")
     now = "unknown" if decision.current is None else decision.current
     wanted = "no opinion" if decision.desired is None else decision.desired

@@ -23,7 +23,7 @@ from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.lead import recent_starts
 from controller.planner.ledger import in_order, ordered, review
 from controller.planner.limit import limit
-from controller.planner.ownership import Claim, accepted, claim
+from controller.planner.ownership import Claim, accepted, claim, predates_our_write, read_at
 from controller.planner.size import size
 from controller.planner.stabilise import stabilise
 from controller.policy.model import DeploymentPolicy
@@ -64,7 +64,9 @@ def decide(inputs: Sequence[PlanInput], state: PlannerState, *, now: float) -> t
     order of ``inputs``. Memory of deployments that are no longer planned is dropped.
     """
     verdicts = [_decide(given, state.memory(given.snapshot.id), now) for given in inputs]
-    ledger = review(state.ledger, {given.snapshot.id: given.snapshot for given in inputs}, now=now)
+    snapshots = {given.snapshot.id: given.snapshot for given in inputs}
+    unread = {name for name, snapshot in snapshots.items() if predates_our_write(snapshot, state.memory(name))}
+    ledger = review(state.ledger, snapshots, not_read_since=unread, now=now)
     conflicts = [verdict.conflict for verdict in verdicts if verdict.conflict is not None]
     plan = Plan(
         decisions=tuple(verdict.decision for verdict in verdicts),
@@ -175,6 +177,7 @@ def _noted(
             last_set=decision.desired,
             last_set_at=now,
             last_set_digest=snapshot.config_digest,
+            last_set_seen_at=read_at(snapshot),
             attempted=None,
             foreign_since=None,
             above_since=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from controller.domain.identity import DeploymentId
@@ -15,14 +15,23 @@ KEPT_S = 900.0
 _OPEN = (OrderStatus.PENDING, OrderStatus.LATE)
 
 
-def review(orders: Iterable[Order], snapshots: Mapping[DeploymentId, Snapshot], *, now: float) -> tuple[Order, ...]:
+def review(
+    orders: Iterable[Order],
+    snapshots: Mapping[DeploymentId, Snapshot],
+    *,
+    not_read_since: Collection[DeploymentId],
+    now: float,
+) -> tuple[Order, ...]:
     """Bring every order up to date and drop those closed for 15 minutes.
 
     An order has arrived once as many replicas are ready as it was to reach, is late past its deadline
     but stays open, and is cancelled when the target is lowered below it or its deployment is no longer
-    planned. Unknown replica counts leave it as it is.
+    planned. Unknown replica counts leave it as it is, and so does a state that was not read since
+    (``not_read_since``).
     """
-    reviewed = (_review(order, snapshots.get(order.id), now) for order in orders)
+    reviewed = (
+        order if order.id in not_read_since else _review(order, snapshots.get(order.id), now) for order in orders
+    )
     return in_order(order for order in reviewed if order.closed_at is None or now - order.closed_at < KEPT_S)
 
 

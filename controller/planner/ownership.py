@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from controller.domain.plan import Conflict
+from controller.domain.scrape import SourceKind
 from controller.domain.snapshot import Snapshot
 from controller.domain.state import DeploymentMemory
 
 REDEPLOY = "redeploy"
 SECOND_WRITER = "second_writer"
+
+_SAME_READING_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,8 @@ def claim(snapshot: Snapshot, target: int, memory: DeploymentMemory, *, now: flo
 
     A redeploy (the configuration changed with the target) lost our target by accident: planning goes
     on from the larger of the two, so that nothing is given up without the usual delay. Anything else
-    is a second writer: reported once for each new value and accepted, not fought.
+    is a second writer: reported once for each new value and accepted, not fought. A target read before
+    our own write proves nothing.
     """
     if target == memory.attempted:
         ours = replace(accepted(memory, snapshot, target), last_set_at=now, attempted=None)
@@ -38,6 +42,8 @@ def claim(snapshot: Snapshot, target: int, memory: DeploymentMemory, *, now: flo
     expected = memory.last_set
     if expected is None:
         return Claim(memory=memory, base=target)
+    if predates_our_write(snapshot, memory):
+        return Claim(memory=memory, base=max(target, expected))
     if target == expected:
         return Claim(memory=accepted(memory, snapshot, target), base=target)
     if _redeployed(snapshot, target, memory):
@@ -46,6 +52,18 @@ def claim(snapshot: Snapshot, target: int, memory: DeploymentMemory, *, now: flo
     conflict = Conflict(id=snapshot.id, expected=expected, found=target, cause=SECOND_WRITER)
     yielded = replace(accepted(memory, snapshot, target), foreign_since=now)
     return Claim(memory=yielded, base=target, conflict=conflict)
+
+
+def read_at(snapshot: Snapshot) -> float:
+    """Return when Serve's state was read that this snapshot shows; it may be some ticks old."""
+    ages = [source.age_s for source in snapshot.sources if source.kind is SourceKind.SERVE and source.age_s is not None]
+    return snapshot.at - min(ages, default=0.0)
+
+
+def predates_our_write(snapshot: Snapshot, memory: DeploymentMemory) -> bool:
+    """Whether Serve has not been read again since this controller last wrote a target."""
+    before = memory.last_set_seen_at
+    return before is not None and abs(read_at(snapshot) - before) < _SAME_READING_S
 
 
 def accepted(memory: DeploymentMemory, snapshot: Snapshot, target: int) -> DeploymentMemory:

@@ -140,6 +140,16 @@ class ControlPolicy(_Section):
         default=30.0, ge=2, le=600, description="Older readings are unknown, and their source is stale."
     )
 
+    @model_validator(mode="after")
+    def _often_enough(self) -> Self:
+        if self.window_s < 2 * self.interval_s:
+            msg = f"window_s ({self.window_s:g}) must be at least twice interval_s ({self.interval_s:g})"
+            raise ValueError(msg)
+        if self.max_signal_age_s <= self.interval_s:
+            msg = f"max_signal_age_s ({self.max_signal_age_s:g}) must be above interval_s ({self.interval_s:g})"
+            raise ValueError(msg)
+        return self
+
 
 class Policy(_Section):
     """A whole policy file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -31,12 +32,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, timeout=_WRITER_WAITS_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+        if path.exists() and path.stat().st_size <= _CHECKED_BYTES:
+            _check_content(connection)
+        if check_version(connection, path) == 0:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
-        if path.stat().st_size <= _CHECKED_BYTES:
-            _check_content(connection)
         migrate(connection, path)
     except (sqlite3.Error, StoreError):
         connection.close()
@@ -58,9 +60,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         msg = f"{path}: is not a database; name the store of a controller with --store"
         raise StoreError(msg)
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_READER_WAITS_S, isolation_level=None
-        )
+        connection = sqlite3.connect(_read_only_address(path), uri=True, timeout=_READER_WAITS_S, isolation_level=None)
         version = check_version(connection, path)
     except sqlite3.Error as exc:
         raise store_error(path, exc) from exc
@@ -70,6 +70,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         msg = f"{path}: {state}; start the controller on it once"
         raise StoreError(msg)
     return connection
+
+
+def _read_only_address(path: Path) -> str:
+    """Beside a write-ahead log SQLite keeps a file of its own; a copy on a read-only disk has neither."""
+    log = path.with_name(f"{path.name}-wal")
+    frozen = not log.exists() and not os.access(path.parent, os.W_OK)
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
 
 
 def looks_like_a_database(path: Path) -> bool:

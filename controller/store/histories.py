@@ -2,7 +2,8 @@
 
 Histories are large (hundreds of series of thousands of bins) and each tick adds a bin or two to every
 series. So only bins that are new, or were the newest and may have changed, are written; the rest is there
-already. Bins older than every series' start are removed.
+already. Bins older than every series' start are removed; until then a series that lost its oldest bins
+earlier than others comes back with them.
 """
 
 from __future__ import annotations
@@ -44,25 +45,53 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """A series as it was last written; ``first`` is its oldest bin then."""
+    """A series in the file: its bins from ``first`` up to, but without, ``end``, and the value of the last."""
 
     number: int
     grid: _Grid
     first: int
+    end: int
+    last: float | None
 
 
-_Key = tuple[DeploymentId, Signal]
+Key = tuple[DeploymentId, Signal]
+Written = Mapping[Key, _Series]
+"""What the file is known to hold."""
+
+NOTHING_WRITTEN: Written = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What the file is known to hold: the series, and for each step the first bin still to be written."""
+class _Task:
+    """One series to write: what the file holds of it (nothing of a new one), and its values from ``first`` on."""
 
-    series: Mapping[_Key, _Series]
-    next_bin: Mapping[float, int]
+    key: Key
+    held: _Series | None
+    number: int
+    grid: _Grid
+    first: int
+    values: tuple[float | None, ...]
 
+    @property
+    def end(self) -> int:
+        return self.first + len(self.values)
 
-NOTHING_WRITTEN = Written({}, {})
+    def begin(self) -> int:
+        """Return the first bin to write; ``end`` when there is none. The last one held may have changed."""
+        if self.held is None or self.first < self.held.first:
+            return self.first
+        resume = max(self.first, min(self.held.end, self.end))
+        changed = resume > self.first and self.values[resume - 1 - self.first] != self.held.last
+        return resume - 1 if changed else resume
+
+    def done(self, stop: int) -> _Series:
+        """Return what the file holds once the bins before ``stop`` were written."""
+        end = min(self.end, stop)
+        if self.held is not None and self.first >= self.held.first:
+            end = max(end, min(self.held.end, self.end))
+        end = max(end, self.first)
+        last = self.values[end - 1 - self.first] if end > self.first else None
+        return _Series(self.number, self.grid, self.first, end, last)
 
 
 def write_histories(
@@ -72,25 +101,22 @@ def write_histories(
     number_of: Callable[[DeploymentId], int],
 ) -> Written:
     """Write what changed, inside the caller's transaction; return what is then in the file."""
-    histories = [entry for entry in histories if entry[2].values]
-    series = {key: _register(connection, key, history, written, number_of) for key, history in _keyed(histories)}
-    next_bin: dict[float, int] = {}
-    for step_s in sorted({history.step_s for _, _, history in histories}):
-        group = [(series[deployment, signal], h) for deployment, signal, h in histories if h.step_s == step_s]
-        begin = _first_to_write(group, written, {s.number for s in written.series.values()}, step_s)
-        next_bin[step_s] = _write_bins(connection, group, begin, step_s)
-        oldest, end = _extent(group)
-        connection.execute("DELETE FROM history WHERE step_s = ? AND (bin < ? OR bin >= ?)", (step_s, oldest, end))
-    for step_s in written.next_bin.keys() - next_bin.keys():
+    tasks = [_task(connection, entry, written, number_of) for entry in histories if entry[2].values]
+    now_written: dict[Key, _Series] = {}
+    steps = {task.grid.step_s for task in tasks}
+    for step_s in sorted(steps):
+        group = [task for task in tasks if task.grid.step_s == step_s]
+        stop = _write_bins(connection, group, step_s)
+        now_written |= {task.key: task.done(stop) for task in group}
+    for step_s in {series.grid.step_s for series in written.values()} - steps if tasks else ():
         connection.execute("DELETE FROM history WHERE step_s = ?", (step_s,))
-    return Written(series, next_bin)
+    return now_written
 
 
 def read_histories(connection: sqlite3.Connection) -> tuple[tuple[HistoryEntry, ...], Written]:
     """Read all series back, and what the file is then known to hold."""
     entries: list[HistoryEntry] = []
-    series: dict[_Key, _Series] = {}
-    next_bin: dict[float, int] = {}
+    written: dict[Key, _Series] = {}
     known = connection.execute(
         "SELECT s.id, d.application, d.deployment, s.signal, s.step_s, s.phase_s "
         "FROM series s JOIN deployments d ON d.id = s.deployment ORDER BY s.id"
@@ -102,75 +128,51 @@ def read_histories(connection: sqlite3.Connection) -> tuple[tuple[HistoryEntry, 
         first, values = columns[step_s][number]
         key = (DeploymentId(application, deployment), Signal(signal))
         entries.append((*key, History(start=phase_s + first * step_s, step_s=step_s, values=values)))
-        series[key] = _Series(number, _Grid(step_s, phase_s), first)
-        last = first + len(values) - 1
-        next_bin[step_s] = max(next_bin.get(step_s, last), last)
-    return tuple(entries), Written(series, next_bin)
+        written[key] = _Series(number, _Grid(step_s, phase_s), first, first + len(values), values[-1])
+    return tuple(entries), written
 
 
-def _keyed(histories: Sequence[HistoryEntry]) -> list[tuple[_Key, History]]:
-    return [((deployment, signal), history) for deployment, signal, history in histories]
-
-
-def _register(
-    connection: sqlite3.Connection,
-    key: _Key,
-    history: History,
-    written: Written,
-    number_of: Callable[[DeploymentId], int],
-) -> _Series:
+def _task(
+    connection: sqlite3.Connection, entry: HistoryEntry, written: Written, number_of: Callable[[DeploymentId], int]
+) -> _Task:
     """Find the number of a series. One whose bins moved gets a new number, so old values are not its own."""
-    index = round(history.start / history.step_s)
-    grid = _Grid(history.step_s, history.start - index * history.step_s)
-    known = written.series.get(key)
-    if known is not None and known.grid.matches(grid):
-        return _Series(known.number, known.grid, index)
-    number = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM series").fetchone()[0]
+    deployment, signal, history = entry
+    key = (deployment, signal)
+    first = round(history.start / history.step_s)
+    grid = _Grid(history.step_s, history.start - first * history.step_s)
+    held = written.get(key)
+    if held is not None and held.grid.matches(grid):
+        return _Task(key, held, held.number, held.grid, first, history.values)
+    number = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM series").fetchone()[0])
     connection.execute(
         "INSERT OR REPLACE INTO series (id, deployment, signal, step_s, phase_s) VALUES (?, ?, ?, ?, ?)",
-        (number, number_of(key[0]), key[1].value, grid.step_s, grid.phase_s),
+        (number, number_of(deployment), signal.value, grid.step_s, grid.phase_s),
     )
-    return _Series(number, grid, index)
+    return _Task(key, None, number, grid, first, history.values)
 
 
-def _first_to_write(
-    group: Sequence[tuple[_Series, History]], written: Written, old_numbers: set[int], step_s: float
-) -> int:
-    """Go on where the last write ended, or further back where a series is new or has grown into the past."""
-    first_of = {series.number: series.first for series in written.series.values()}
-    begin = written.next_bin.get(step_s)
-    for series, _ in group:
-        grew = series.number not in old_numbers or series.first < first_of[series.number]
-        if begin is None or (grew and series.first < begin):
-            begin = series.first
-    return max(begin or 0, _extent(group)[0])
+def _write_bins(connection: sqlite3.Connection, group: Sequence[_Task], step_s: float) -> int:
+    """Write new bins, as many as one tick allows, and drop those outside of every series.
 
-
-def _extent(group: Sequence[tuple[_Series, History]]) -> tuple[int, int]:
-    """The oldest bin of all series, and the one after the newest."""
-    return (
-        min(series.first for series, _ in group),
-        max(series.first + len(history.values) for series, history in group),
-    )
-
-
-def _write_bins(
-    connection: sqlite3.Connection, group: Sequence[tuple[_Series, History]], begin: int, step_s: float
-) -> int:
-    """Write bins from ``begin`` on, as many as one tick allows; return where to go on next time."""
-    _, end = _extent(group)
-    stop = min(end, begin + max(2, _VALUES_AT_ONCE // len(group)))
-    rows = []
-    for number in range(begin, stop):
-        pairs = [
-            (series.number, history.values[number - series.first])
-            for series, history in group
-            if 0 <= number - series.first < len(history.values)
-        ]
-        packed = np.array([(s, math.nan if value is None else value) for s, value in pairs], dtype=_PAIR)
-        rows.append((step_s, number, packed.tobytes()))
+    Returns where the written ones stop.
+    """
+    oldest, newest = min(task.first for task in group), max(task.end for task in group)
+    connection.execute("DELETE FROM history WHERE step_s = ? AND (bin < ? OR bin >= ?)", (step_s, oldest, newest))
+    begin = min((begin for task in group if (begin := task.begin()) < task.end), default=newest)
+    stop = min(newest, begin + max(2, _VALUES_AT_ONCE // len(group)))
+    rows = ((step_s, number, _pack(group, number)) for number in range(begin, stop))
     connection.executemany("INSERT OR REPLACE INTO history (step_s, bin, body) VALUES (?, ?, ?)", rows)
-    return stop if stop < end else end - 1
+    return stop
+
+
+def _pack(group: Sequence[_Task], number: int) -> bytes:
+    """All values of one bin."""
+    pairs = [
+        (task.number, math.nan if (value := task.values[number - task.first]) is None else value)
+        for task in group
+        if task.first <= number < task.end
+    ]
+    return np.array(pairs, dtype=_PAIR).tobytes()
 
 
 def _columns(connection: sqlite3.Connection, step_s: float) -> dict[int, tuple[int, tuple[float | None, ...]]]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from pydantic import ValidationError
+
+from controller.codec import HistoryEntry, load_state
 from controller.domain.identity import DeploymentId
 from controller.domain.record import TickRecord
+from controller.domain.state import PlannerState
+from controller.ports import StoreError
 from controller.store.connecting import open_for_reading
 from controller.store.failure import store_error
+from controller.store.histories import read_histories
 from controller.store.reading import RecordReader
 
 T = TypeVar("T")
@@ -52,6 +59,18 @@ class StoreReader:
     def deployments(self) -> list[DeploymentId]:
         """Return every deployment that was ever recorded, sorted."""
         return self._ask(self._reader.deployments)
+
+    def load(self) -> tuple[PlannerState, tuple[HistoryEntry, ...]] | None:
+        """Return state and histories of the last tick; None before the first."""
+        row = self._ask(lambda: self._connection.execute("SELECT body FROM state").fetchone())
+        if row is None:
+            return None
+        try:
+            state = load_state(zlib.decompress(row[0]))
+        except (ValidationError, zlib.error) as exc:
+            msg = f"{self._path}: the planner's memory cannot be read; was it written by another version? ({exc})"
+            raise StoreError(msg) from exc
+        return state, self._ask(lambda: read_histories(self._connection))[0]
 
     def close(self) -> None:
         """Close the file."""

@@ -32,7 +32,8 @@ def front_door_blind_spots(moment: Moment, application: ApplicationState | None)
     """Tell of a running application with a route that no scraped HAProxy has a backend for."""
     if application is None or application.status != _RUNNING or application.route_prefix is None:
         return ()
-    if not moment.haproxies or has_backend(moment, application.name):
+    answering = any(source.is_fresh(moment.now) for source in moment.haproxies)
+    if not answering or has_backend(moment, application.name):
         return ()
     return (f"no HAProxy has a backend for application {application.name}",)
 

@@ -7,6 +7,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known
 from controller.domain.signals import Signal
@@ -18,11 +20,15 @@ CLOCK_STEP_BINS = 12
 """A reading this many bins or more before the newest one means that the clock was set back."""
 
 
+_DECIMALS = 3
+"""Digits that are read back: single precision holds no more of a demand worth planning for."""
+
+
 class DemandHistory:
     """Mean of the known readings per bin, None where there was none; the unfinished bin is held back.
 
     Values are kept in single precision: 4 bytes a bin, 28 MB for 200 deployments, 4 signals, 8640 bins.
-    A value read back is a Python float, so ``entries`` of all that takes some 0.3 s and 250 MB: give it
+    A value read back is a Python float, so ``entries`` of all that takes about a second and 250 MB: give it
     ``last_bins``, or call it less often than every tick.
     """
 
@@ -71,8 +77,13 @@ class DemandHistory:
         return History(
             start=(track.open_bin - len(bins)) * self.step_s,
             step_s=self.step_s,
-            values=tuple(None if math.isnan(value) else value for value in bins),
+            values=tuple(value if math.isfinite(value) else None for value in _rounded(bins)),
         )
+
+
+def _rounded(bins: array[float]) -> list[float]:
+    values: list[float] = np.asarray(bins, dtype=np.float64).round(_DECIMALS).tolist()
+    return values
 
 
 @dataclass(slots=True)

@@ -22,7 +22,10 @@ class KnownReplica:
     listed_at: float
     ready_at: float | None = None
     born_at: float | None = None
-    """When it cannot have served anything yet: its readiness if its start was watched, else its creation."""
+    """When it cannot have served anything yet: its readiness if its start was watched, else its creation.
+
+    None where its creation lies in the future: clocks differ, and an old replica must not look new.
+    """
 
 
 class Replicas:
@@ -63,7 +66,7 @@ class Replicas:
                 seen.was_starting = True
             elif replica.state is ReplicaState.RUNNING and seen.ready_at is None:
                 seen.ready_at = at
-                seen.born_at = at if seen.was_starting else replica.started_at
+                seen.born_at = at if seen.was_starting else _creation(replica, at)
                 if seen.was_starting:
                     self._finish(deployment.id, replica, at)
 
@@ -74,3 +77,7 @@ class Replicas:
             id=deployment, replica_id=replica.replica_id, ready_at=at, seconds=at - replica.started_at
         )
         self._finished.setdefault(deployment, []).append(sample)
+
+
+def _creation(replica: Replica, at: float) -> float | None:
+    return replica.started_at if replica.started_at is not None and replica.started_at <= at else None

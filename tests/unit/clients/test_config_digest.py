@@ -98,9 +98,37 @@ def test_other_code_changes_the_digest_of_every_deployment_although_their_settin
     both = [CHAT, DeploymentId("chat", "LLMRouter")]
     before = [stand_in_digest(serve, deployment) for deployment in both]
 
-    serve.redeploy_code(**app_config)
+    serve.put_code(**app_config)
+    serve.roll_out()
+    for deployment in both:
+        serve.settle(deployment)
 
     assert all(stand_in_digest(serve, each) != old for each, old in zip(both, before, strict=True))
+
+
+def test_other_code_changes_the_digest_once_more_when_it_resets_the_target_after_having_been_built():
+    serve = ServeRestStandIn()
+    serve.set_target(2)
+    serve.put_code(args={"model_id": "other"})
+    while_building = stand_in_digest(serve)
+    assert serve.target() == 2
+
+    serve.roll_out()
+
+    assert serve.target() == 1
+    assert stand_in_digest(serve) != while_building
+
+
+def test_an_identical_redeploy_from_code_changes_the_digest_while_it_resets_the_target():
+    serve = ServeRestStandIn()
+    serve.application()["deployed_app_config"] = None
+    serve.set_target(2)
+    before = stand_in_digest(serve)
+
+    serve.roll_out()
+
+    assert serve.target() == 1
+    assert stand_in_digest(serve) != before
 
 
 def test_a_changed_sibling_leaves_the_digest_alone():
@@ -125,6 +153,6 @@ def test_key_order_and_explicit_nulls_do_not_matter():
     one = {"a": 1, "b": {"c": 2, "d": 3}, "e": None}
     other = {"b": {"d": 3, "c": 2}, "a": 1}
 
-    digests = {config_digest(config, application=None, target_capacity=None) for config in (one, other)}
+    digests = {config_digest(config, application=None, target_capacity=None, updating=False) for config in (one, other)}
 
     assert len(digests) == 1

@@ -82,13 +82,19 @@ def test_a_ramp_is_noticed_well_before_it_ends(noise: float) -> None:
 
     half_way = values[:-6].tolist()
 
-    assert band(half_way).quantile(0.9) > 1.3 * half_way[-1]
+    assert band(half_way).quantile(0.9) > 1.25 * half_way[-1]
 
 
 def test_a_ramp_that_ended_is_not_continued_for_ever() -> None:
     values = [*FLAT, *RAMP, *[4.0] * 24]
 
     assert band(values).quantile(0.5) == pytest.approx(4, rel=0.05)
+
+
+def test_a_jump_that_was_a_surprise_is_not_expected_again_on_top_of_itself() -> None:
+    values = [*[4.0] * 60, *[16.0] * 12]
+
+    assert band(values).quantile(0.9) == pytest.approx(16, rel=0.1)
 
 
 def test_a_drop_lowers_the_band() -> None:

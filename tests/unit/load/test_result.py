@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.errors import BadInputError
@@ -94,6 +94,7 @@ def test_an_empty_run_has_no_numbers_and_no_zeros_for_latencies() -> None:
     assert summary.ttft.p95 is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-5, 1e4), min_size=1, max_size=300), st.floats(0.01, 1.0))
 def test_a_quantile_is_within_half_a_percent(values: list[float], probability: float) -> None:
     histogram = LogHistogram()

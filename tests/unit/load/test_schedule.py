@@ -28,6 +28,7 @@ def traced(t_s: list[float], length_s: float | None = None) -> Trace:
     )
 
 
+@settings(deadline=None)
 @given(times, st.floats(0.01, 6), seeds)
 def test_every_request_is_laid_over_itself_scale_times(t_s: list[float], scale: float, seed: int) -> None:
     at_s, rows = scale_rate(np.array(t_s), scale, 1001.0, np.random.default_rng(seed))
@@ -38,6 +39,7 @@ def test_every_request_is_laid_over_itself_scale_times(t_s: list[float], scale: 
     assert np.all((at_s >= 0) & (at_s <= 1001.0))
 
 
+@settings(deadline=None)
 @given(times, st.floats(0.01, 0.99), st.floats(0.01, 0.99), seeds)
 def test_thinning_further_keeps_a_part_of_what_was_kept(t_s: list[float], one: float, other: float, seed: int) -> None:
     less, more = sorted([one, other])
@@ -48,6 +50,7 @@ def test_thinning_further_keeps_a_part_of_what_was_kept(t_s: list[float], one: f
     assert set(few[0].tolist()) <= set(t_s)  # thinning moves nothing
 
 
+@settings(deadline=None)
 @given(times, seeds)
 def test_scale_one_changes_nothing(t_s: list[float], seed: int) -> None:
     at_s, rows = scale_rate(np.array(t_s), 1.0, 1001.0, np.random.default_rng(seed))
@@ -56,7 +59,7 @@ def test_scale_one_changes_nothing(t_s: list[float], seed: int) -> None:
     assert sorted(rows.tolist()) == list(range(len(t_s)))
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(0.05, 5), seeds)
 def test_the_number_of_requests_follows_the_scale(scale: float, seed: int) -> None:
     t_s = np.sort(np.random.default_rng(seed).uniform(0, 100, 4000))
@@ -75,6 +78,7 @@ def test_copies_keep_the_shape_of_the_rate() -> None:
     assert np.count_nonzero(at_s < 50) == pytest.approx(600, rel=0.05)
 
 
+@settings(deadline=None)
 @given(times, st.floats(0.1, 5), seeds)
 def test_the_same_seed_gives_the_same_schedule(t_s: list[float], scale: float, seed: int) -> None:
     options = ScheduleOptions(speed=3.0, rate_scale=scale, seed=seed)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.load.prompts import PromptSource, TokenScale
@@ -36,6 +36,7 @@ def test_a_chunk_counts_when_it_stands_for_a_token(payload: bytes, expected: boo
     assert carries_token(payload) is expected
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_generated_text_is_never_taken_for_protocol(text: str) -> None:
     hostile = text + '"error": {} "prompt_tokens": "finish_reason": "stop" "role" data: [DONE]\n\n'
@@ -46,6 +47,7 @@ def test_generated_text_is_never_taken_for_protocol(text: str) -> None:
     assert (tokens, stream.done, stream.error, stream.prompt_tokens) == (1, False, None, None)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_stream_reads_the_same_however_it_is_cut(data: st.DataObject) -> None:
     body = (
@@ -88,6 +90,7 @@ def test_an_endless_line_is_no_stream() -> None:
         stream.feed(b"x" * 1_000_001)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_000), st.integers(0, 100_000))
 def test_a_prompt_has_the_wanted_number_of_words(tokens: int, index: int) -> None:
     assert len(SOURCE.prompt(index, tokens).split(" ")) == tokens

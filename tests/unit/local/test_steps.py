@@ -54,6 +54,12 @@ def test_the_running_step_counts_its_seconds_and_tells_its_detail() -> None:
     assert serve.state == "waiting"
 
 
+def test_before_the_first_step_all_of_them_wait() -> None:
+    steps = Steps(["Ray", "Serve"], clock=HandClock(), display=Seen())
+
+    assert [step.state for step in steps.statuses()] == ["waiting", "waiting"]
+
+
 def test_a_failed_step_names_itself_its_log_and_the_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "ray.log"
     log.write_text("".join(f"line {n}\n" for n in range(100)))

@@ -77,20 +77,20 @@ def test_a_killed_controller_leaves_a_whole_store_and_never_repeats_a_tick(
 
 
 def whole_until(store: SqliteStore, last: int) -> bool:
-    """Check that record, state and histories are those of one tick; return whether it was unfinished."""
+    """Check that record, state and histories are those of whole ticks; return whether the last was unfinished."""
     if last == 0:
         assert store.load() is None
         return False
-    (newest,) = store.records(last=1)
+    records = store.records(last=KILLS + 2)
+    finished = [one.tick for one in records if one.deployments[0].outcome.status is not OutcomeStatus.PENDING]
     loaded = store.load()
     assert loaded is not None
     state, histories = loaded
-    pending = newest.deployments[0].outcome.status is OutcomeStatus.PENDING
 
-    assert newest.tick == last
+    assert records[-1].tick == last
     assert state == tick_state(last)
-    assert {history for _, _, history in histories} <= {tick_history(last - 1 if pending else last)}
-    return pending
+    assert {history for _, _, history in histories} == {tick_history(max(finished, default=0))} - {tick_history(0)}
+    return last not in finished
 
 
 def test_a_reader_sees_the_log_that_a_killed_controller_left(tmp_path: Path, ticker: subprocess.Popen[str]) -> None:

@@ -1,0 +1,118 @@
+"""Builds the parts that the settings ask for: where to read from, what to act with, what to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+from structlog.typing import FilteringBoundLogger
+
+from controller.actuators.advisory import AdvisoryActuator
+from controller.actuators.serve_direct import ServeDirectActuator
+from controller.clients.serve import ServeClient
+from controller.codec import HistoryEntry
+from controller.collectors.discovery import DashboardDiscovery, Discovery, SdFileDiscovery, StaticDiscovery
+from controller.collectors.haproxy import HAProxyCollector
+from controller.collectors.prometheus import PrometheusCollector
+from controller.collectors.ray_agents import RayAgentsCollector
+from controller.collectors.serve_state import ServeStateCollector
+from controller.domain.state import PlannerState
+from controller.forecast.plain import PlainForecaster
+from controller.loop.collection import Collection
+from controller.loop.control import ControlLoop
+from controller.loop.journal import Journal
+from controller.loop.perception import Perception
+from controller.loop.policy_source import PolicyInForce, PolicySource
+from controller.policy.model import Mode
+from controller.ports import Clock, Collector, Exporter, LoopObserver, Store
+from controller.settings import Settings
+from controller.window.history import DemandHistory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What survives a restart."""
+
+    state: PlannerState = field(default_factory=PlannerState)
+    histories: Sequence[HistoryEntry] = ()
+    last_tick: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every part of one process shares."""
+
+    clock: Clock
+    session: aiohttp.ClientSession
+    client: ServeClient
+    log: FilteringBoundLogger
+    observer: LoopObserver
+
+
+def serve_client(settings: Settings, session: aiohttp.ClientSession) -> ServeClient:
+    """Build the client of Ray Serve. Raises BadInputError for a wrong address or token file."""
+    return ServeClient(base_url=settings.serve_url, session=session, token=settings.serve_secret())
+
+
+def control_loop(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    policy_source: PolicySource,
+    advisory: bool,
+    store: Store,
+    notices: Sequence[str],
+    memory: Memory,
+    exporters: Sequence[Exporter],
+) -> ControlLoop:
+    """Build the loop. Raises BadInputError for an address that cannot be fetched."""
+    policy = PolicyInForce(source=policy_source, advisory=advisory, log=around.log, observer=around.observer)
+    histories = DemandHistory()
+    histories.restore(memory.histories)
+    return ControlLoop(
+        clock=around.clock,
+        policy=policy,
+        collection=Collection(collectors=_collectors(settings, around), clock=around.clock),
+        perception=Perception(histories=histories),
+        forecaster=PlainForecaster(),
+        actuators={
+            Mode.DIRECT: ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits),
+            Mode.ADVISORY: AdvisoryActuator(client=around.client),
+        },
+        journal=Journal(store=store, log=around.log, observer=around.observer, notices=notices),
+        exporters=exporters,
+        observer=around.observer,
+        log=around.log,
+        state=memory.state,
+        last_tick=memory.last_tick,
+    )
+
+
+def metrics_collectors(settings: Settings, *, session: aiohttp.ClientSession, clock: Clock) -> dict[str, Collector]:
+    """Build what reads metrics. Raises BadInputError for an address that cannot be fetched."""
+    collectors: dict[str, Collector] = {}
+    if settings.prometheus_url:
+        collectors["prometheus"] = PrometheusCollector(
+            base_url=settings.prometheus_url, session=session, clock=clock, token=settings.prometheus_secret()
+        )
+    else:
+        collectors["ray"] = RayAgentsCollector(discovery=_discovery(settings, session), session=session, clock=clock)
+    if settings.haproxy_urls:
+        collectors["haproxy"] = HAProxyCollector(urls=settings.haproxy_urls, session=session, clock=clock)
+    return collectors
+
+
+def _collectors(settings: Settings, around: Surroundings) -> dict[str, Collector]:
+    return {
+        "serve": ServeStateCollector(client=around.client, clock=around.clock),
+        **metrics_collectors(settings, session=around.session, clock=around.clock),
+    }
+
+
+def _discovery(settings: Settings, session: aiohttp.ClientSession) -> Discovery:
+    if settings.ray_sd_file:
+        return SdFileDiscovery(settings.ray_sd_file)
+    if settings.ray_metrics_targets:
+        return StaticDiscovery(settings.ray_metrics_targets)
+    return DashboardDiscovery(settings.serve_url, session, settings.serve_secret())

@@ -1,0 +1,1 @@
+"""Decision records as text a person can read. Pure: records in, text out."""

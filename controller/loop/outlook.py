@@ -1,0 +1,93 @@
+"""What the planner is asked about: each deployment's lead time, capacity and forecasts beside its snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from controller.domain.forecast import Forecast, LeadTime
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Capacity
+from controller.domain.reading import Unknown
+from controller.domain.signals import Signal
+from controller.domain.snapshot import History, Snapshot
+from controller.domain.state import PlannerState
+from controller.forecast.forecaster import Forecaster
+from controller.planner.capacity import capacity
+from controller.planner.decide import PlanInput
+from controller.planner.lead import lead_time
+from controller.policy.model import DeploymentPolicy, Policy
+
+_SHOWN_QUANTILES = (0.1, 0.5, 0.9)
+
+HistoryOf = Callable[[DeploymentId, Signal], History]
+
+
+def lead_times(policy: Policy, state: PlannerState, snapshots: Sequence[Snapshot]) -> dict[DeploymentId, LeadTime]:
+    """Lead time of every deployment of the policy that was observed."""
+    observed = {snapshot.id: snapshot for snapshot in snapshots}
+    return {
+        deployment.id: lead_time(deployment, state.memory(deployment.id), observed[deployment.id])
+        for deployment in policy.deployments
+    }
+
+
+def plan_inputs(
+    policy: Policy,
+    snapshots: Sequence[Snapshot],
+    leads: Mapping[DeploymentId, LeadTime],
+    *,
+    history_of: HistoryOf,
+    forecaster: Forecaster,
+    now: float,
+) -> tuple[PlanInput, ...]:
+    """Everything ``decide`` needs, one entry for each deployment of the policy, in its order."""
+    observed = {snapshot.id: snapshot for snapshot in snapshots}
+    inputs = []
+    for deployment in policy.deployments:
+        lead = leads[deployment.id]
+        carried = capacity(deployment)
+        forecasts, unavailable = _forecasts(
+            deployment,
+            carried,
+            horizon_s=lead.p90_s + policy.control.interval_s,
+            history_of=history_of,
+            forecaster=forecaster,
+            now=now,
+        )
+        inputs.append(
+            PlanInput(
+                snapshot=observed[deployment.id],
+                policy=deployment,
+                lead=lead,
+                capacity=carried,
+                forecasts=forecasts,
+                forecast_unavailable=unavailable,
+            )
+        )
+    return tuple(inputs)
+
+
+def _forecasts(
+    deployment: DeploymentPolicy,
+    carried: Capacity,
+    *,
+    horizon_s: float,
+    history_of: HistoryOf,
+    forecaster: Forecaster,
+    now: float,
+) -> tuple[tuple[Forecast, ...], str | None]:
+    """Forecast the signals that replicas are sized by, and say why there is none when there is none."""
+    if not deployment.forecast.enabled:
+        return (), "switched off by the policy"
+    quantiles = sorted({*_SHOWN_QUANTILES, deployment.forecast.target_quantile})
+    answers = {
+        signal: forecaster.forecast(
+            history_of(deployment.id, signal), signal, now=now, horizon_s=horizon_s, quantiles=quantiles
+        )
+        for signal in carried.per_replica
+    }
+    forecasts = tuple(answer for answer in answers.values() if isinstance(answer, Forecast))
+    if forecasts:
+        return forecasts, None
+    missing = [f"{signal}: {answer.reason}" for signal, answer in answers.items() if isinstance(answer, Unknown)]
+    return (), "; ".join(missing)

@@ -1,0 +1,56 @@
+"""From scrapes to snapshots: the observation window and the demand histories, kept up over policy changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.domain.identity import DeploymentId
+from controller.domain.scrape import Scrape
+from controller.domain.signals import Signal
+from controller.domain.snapshot import History, Snapshot
+from controller.policy.model import ControlPolicy, Policy
+from controller.window.history import DemandHistory
+from controller.window.observe import observe
+from controller.window.window import Window
+
+
+class Perception:
+    """Holds the window and the demand histories.
+
+    When the policy changes the window's length or the age limit, the window starts anew: until it has
+    filled, rates are unknown, and what is unknown lowers nothing.
+    """
+
+    def __init__(self, *, histories: DemandHistory) -> None:
+        self._histories = histories
+        self._control: ControlPolicy | None = None
+        self._window: Window | None = None
+
+    def observe(self, scrapes: Sequence[Scrape], policy: Policy, now: float) -> tuple[Snapshot, ...]:
+        """Take in the scrapes, and return one snapshot for each deployment of the policy, in its order."""
+        window = self._window_for(policy.control)
+        for scrape in scrapes:
+            window.record(scrape)
+        snapshots = observe(window, [deployment.id for deployment in policy.deployments], now)
+        for snapshot in snapshots:
+            self._histories.record(snapshot)
+        return snapshots
+
+    def history(self, deployment: DeploymentId, signal: Signal) -> History:
+        """Return one signal's past."""
+        return self._histories.history(deployment, signal)
+
+    def entries(self) -> tuple[tuple[DeploymentId, Signal, History], ...]:
+        """Return every history, for the checkpoint."""
+        return self._histories.entries()
+
+    def _window_for(self, control: ControlPolicy) -> Window:
+        known = self._control
+        if self._window is None or known is None or _lengths(known) != _lengths(control):
+            self._window = Window(window_s=control.window_s, max_age_s=control.max_signal_age_s)
+        self._control = control
+        return self._window
+
+
+def _lengths(control: ControlPolicy) -> tuple[float, float]:
+    return control.window_s, control.max_signal_age_s

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.clock import SystemClock
+from controller.live.startup import StepStatus
+from controller.local.belongings import SHARED_MEMORY
+from controller.local.ports import Ports
+from controller.local.stack import LocalStack, StackOptions, missing_packages
+from controller.local.steps import Steps
+from tests.stack.observer import MEASURED, Observer
+from tests.stack.relay import Relay
+
+ROOT = Path(__file__).parents[2]
+POLICY = ROOT / "manifests/policies/local.yaml"
+MODEL = ROOT / ".foreserve/models/tiny"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = _what_is_missing()
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.timeout(400))
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _what_is_missing() -> str | None:
+    packages = missing_packages()
+    if packages:
+        return f"the local extra is not installed ({', '.join(packages)}): run make setup"
+    if shutil.which("prometheus") is None:
+        return "prometheus is not installed: run make setup"
+    return None
+
+
+def free_ports() -> Ports:
+    """Promised ports of its own, so that a stack that runs already is not in the way."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    openai, controller, prometheus, dashboard = (listener.getsockname()[1] for listener in listeners)
+    for listener in listeners:
+        listener.close()
+    return Ports(openai=openai, controller=controller, prometheus=prometheus, dashboard=dashboard)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in MEASURED:
+        terminalreporter.write_line(f"stack: {line}")
+
+
+class Noted:
+    def changed(self, step: StepStatus) -> None:
+        if step.state != "running":
+            MEASURED.append(f"{step.name}: {step.state} after {step.seconds:.1f} s {step.detail}")
+
+
+@pytest.fixture(scope="module")
+def haproxy() -> Iterator[Relay]:
+    """Stands between the controller and HAProxy's metrics."""
+    relay = Relay()
+    yield relay
+    relay.close()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, haproxy: Relay) -> Iterator[LocalStack]:
+    """The real stack, started once; nothing of it may be left at the end."""
+    segments_before = set(SHARED_MEMORY.iterdir())
+    options = StackOptions(
+        policy=POLICY,
+        runs=tmp_path_factory.mktemp("runs"),
+        model=MODEL,
+        ports=free_ports(),
+        haproxy_metrics_url=haproxy.url,
+        on_ports=lambda ports: setattr(haproxy, "port", ports.haproxy_metrics),
+    )
+    stack = LocalStack(options, clock=SystemClock(), pause=time.sleep)
+    try:
+        stack.start(Steps(options.step_names(), clock=SystemClock(), display=Noted()))
+        yield stack
+    finally:
+        remains = stack.stop(lambda: False)
+    assert remains == []
+    assert stack.files.run.processes() == []
+    assert not stack.files.run.scratch.exists()
+    assert set(SHARED_MEMORY.iterdir()) <= segments_before
+
+
+@pytest.fixture(scope="module")
+def observer(stack: LocalStack) -> Observer:
+    return Observer(stack)

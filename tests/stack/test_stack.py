@@ -1,0 +1,196 @@
+"""The real stack: what a user gets, what the controller sees, and how it scales. Tests run in this order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from itertools import pairwise
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from controller.catalog.scraped import BY_SAMPLE_NAME
+from controller.cli.exit_codes import ExitCode
+from controller.clock import SystemClock
+from controller.collectors.discovery import SdFileDiscovery
+from controller.collectors.prometheus import PrometheusCollector
+from controller.collectors.ray_agents import RayAgentsCollector
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Action, OutcomeStatus, Reason
+from controller.domain.reading import Known
+from controller.domain.signals import Signal
+from controller.local import prometheus, ray_cluster
+from controller.local.calls import request
+from controller.local.stack import CONTROLLER, LocalStack
+from tests.stack.observer import MEASURED, Observer, Traffic
+from tests.stack.relay import Relay
+
+
+def test_the_first_token_came_within_two_minutes(stack: LocalStack) -> None:
+    assert stack.first_token_s is not None
+    assert stack.first_token_s < 120
+
+
+def test_the_model_is_listed(stack: LocalStack) -> None:
+    models = json.loads(request(f"{stack.openai_url}/v1/models"))
+
+    assert [model["id"] for model in models["data"]] == [ray_cluster.MODEL]
+
+
+def test_a_chat_completion_streams_through_haproxy(stack: LocalStack) -> None:
+    body = {"model": "tiny", "stream": True, "max_tokens": 32, "messages": [{"role": "user", "content": "hello"}]}
+    wanted = urllib.request.Request(
+        f"{stack.openai_url}/v1/chat/completions",
+        data=json.dumps(body | {"ignore_eos": True}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    arrived = []
+    with urllib.request.urlopen(wanted, timeout=30) as answer:
+        arrived = [time.monotonic() for line in answer if line.startswith(b"data: {")]
+
+    (listener,) = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == stack.ports.openai
+    }
+    assert psutil.Process(listener).name() == "haproxy"
+    assert len(arrived) > 16
+    # Tokens come one by one, not all at the end.
+    assert sum(later - earlier > 0.001 for earlier, later in pairwise(arrived)) > 8
+
+
+def test_demand_is_joined_to_its_deployment(stack: LocalStack, observer: Observer) -> None:
+    with Traffic(stack, "2x20"):
+        observer.wait(
+            lambda: _known(observer, Signal.ONGOING_REQUESTS) > 0 and _known(observer, Signal.DECODE_TOKENS) > 0,
+            20,
+            "demand",
+        )
+        deployment = observer.deployment()
+
+    assert deployment.snapshot.id == DeploymentId(ray_cluster.APPLICATION, ray_cluster.DEPLOYMENT)
+    assert deployment.snapshot.replicas is not None
+    assert deployment.snapshot.replicas.ready == 1
+    assert deployment.snapshot.blind_spots == ()
+    assert isinstance(deployment.snapshot.latency.ttft_p95_s, Known)
+
+
+def test_prometheus_has_series_of_ray_haproxy_and_the_controller(observer: Observer) -> None:
+    for job in ("ray", "haproxy", "foreserve"):
+        observer.wait(lambda job=job: bool(observer.prometheus(f"up{{job='{job}'}}==1")), 30, f"job {job}")
+    for series in ("ray_vllm_generation_tokens_total", "haproxy_process_start_time_seconds"):
+        observer.wait(lambda series=series: bool(observer.prometheus(series)), 30, series)
+    observer.wait(lambda: bool(observer.prometheus("{job='foreserve',__name__=~'foreserve_.*'}")), 30, "own metrics")
+
+
+async def test_prometheus_and_direct_scrapes_tell_the_same(stack: LocalStack) -> None:
+    sd_file = stack.files.ray / prometheus.SERVICE_DISCOVERY
+    clock = SystemClock()
+    async with aiohttp.ClientSession() as session:
+        direct = RayAgentsCollector(discovery=SdFileDiscovery(sd_file), session=session, clock=clock)
+        through = PrometheusCollector(base_url=stack.prometheus_url, session=session, clock=clock)
+        (ray,) = [s for s in await direct.collect(clock.now()) if s.ok and s.samples]
+        queried = [sample for scrape in await through.collect(clock.now()) for sample in scrape.samples]
+
+    # Idle by now, so counters stand still.
+    counters = {s.name for s in ray.samples if s.name.startswith("ray_vllm_") and s.name.endswith("_total")}
+    assert counters
+    assert counters <= set(BY_SAMPLE_NAME)
+    assert {(s.name, s.labels, s.value) for s in ray.samples if s.name in counters} == {
+        (s.name, s.labels, s.value) for s in queried if s.name in counters
+    }
+
+
+def test_a_load_step_is_followed_up_at_once_and_down_again_with_no_failed_request(
+    stack: LocalStack, observer: Observer
+) -> None:
+    observer.wait(observer.settled_at(1), 60, "one replica")
+
+    with Traffic(stack, "1.5x20,6x70,1x20") as traffic:
+        observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
+        ready_after = observer.wait(observer.settled_at(2), 90, "two replicas")
+        exit_code = traffic.finish(150)
+    observer.wait(observer.settled_at(1), 120, "one replica again")
+
+    (up,) = observer.changes(Action.SCALE_UP)
+    evidence = next(
+        record
+        for record in observer.records()
+        if any(
+            step.stage in {"reactive", "forecast"} and step.replicas > 1
+            for step in record.deployments[0].decision.steps
+        )
+    )
+    down = observer.changes(Action.SCALE_DOWN)
+    MEASURED.append(f"ready {ready_after:.0f} s after the order; traffic {traffic.numbers.latest}")
+    assert exit_code == 0
+    assert traffic.numbers.latest is not None
+    assert traffic.numbers.latest.failed == 0
+    assert up.tick - evidence.tick <= 1
+    assert up.deployments[0].outcome.status == OutcomeStatus.APPLIED
+    assert len(down) == 1
+    assert down[0].deployments[0].outcome.status == OutcomeStatus.APPLIED
+
+
+def test_nothing_is_taken_away_while_a_source_is_dead(stack: LocalStack, observer: Observer, haproxy: Relay) -> None:
+    downs_before = len(observer.changes(Action.SCALE_DOWN))
+    with Traffic(stack, "8x30") as traffic:
+        observer.wait(lambda: observer.replicas()[0] == 2, 60, "a target of 2")
+        with haproxy.paused():
+            traffic.finish(120)
+            observer.wait(lambda: bool(observer.deployment().snapshot.blind_spots), 60, "a blind spot")
+            time.sleep(60)
+            blind = observer.deployment()
+
+    assert len(observer.changes(Action.SCALE_DOWN)) == downs_before
+    assert blind.decision.desired in {2, None}
+    assert Reason.BLIND_SPOT in {step.reason for step in blind.decision.steps} | {blind.decision.binding}
+    observer.wait(observer.settled_at(1), 120, "one replica, once the source is back")
+
+
+def test_the_controller_goes_on_where_it_was_killed(stack: LocalStack, observer: Observer) -> None:
+    before = observer.record()
+    child = stack.child(CONTROLLER)
+    os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait(10)
+
+    stack.start_controller()
+    after = observer.record()
+
+    assert after.tick > before.tick
+    assert after.deployments[0].decision.current == before.deployments[0].decision.current
+    assert [record.tick for record in observer.records()] == sorted({r.tick for r in observer.records()})
+
+
+def test_a_tick_is_quick_and_the_controller_small_beside_the_stack(stack: LocalStack, observer: Observer) -> None:
+    durations = sorted(sum(seconds for _, seconds in record.step_seconds) for record in observer.records())
+    p99 = durations[int(0.99 * (len(durations) - 1))]
+    resident = psutil.Process(stack.child(CONTROLLER).process.pid).memory_info().rss / 2**20
+
+    MEASURED.append(f"tick p99 {p99:.3f} s of {len(durations)}; controller {resident:.0f} MiB resident")
+    assert p99 < 1.0
+    assert resident < 250
+
+
+def test_a_wrong_token_is_said_to_be_wrong(stack: LocalStack, tmp_path: Path) -> None:
+    foreserve = Path(sys.executable).with_name("foreserve")
+    env = os.environ | {"RAY_AUTH_TOKEN": "0" * 64}
+    command = [foreserve, "plan", "--policy", stack.options.policy, "--serve-url", stack.dashboard_url]
+
+    done = subprocess.run(
+        [*command, "--store", tmp_path / "db"], env=env, check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+    assert "token" in done.stderr
+
+
+def _known(observer: Observer, signal: Signal) -> float:
+    reading = observer.deployment().snapshot.reading(signal)
+    return reading.value if isinstance(reading, Known) else 0.0

@@ -1,0 +1,57 @@
+"""Bounds, steps and pause have the last word."""
+
+from typing import Any
+
+import pytest
+
+from controller.domain.plan import Action, Reason
+from controller.domain.reading import Unknown
+from tests.planning import decided, given, policy, seen
+
+
+@pytest.mark.parametrize(
+    ("demand", "target", "limits", "desired", "reason"),
+    [
+        pytest.param(200, 9, {}, 10, Reason.AT_MAX, id="most"),
+        pytest.param(0, 2, {}, 1, Reason.AT_MIN, id="least"),
+        pytest.param(0, 1, {"min_replicas": 0}, 0, Reason.IDLE, id="scale-to-zero"),
+        pytest.param(80, 1, {"max_step_up": 3}, 4, Reason.MAX_STEP_UP, id="largest-step-up"),
+        pytest.param(8, 9, {"max_step_down": 2}, 7, Reason.MAX_STEP_DOWN, id="largest-step-down"),
+        pytest.param(16, 2, {}, 2, Reason.STEADY, id="nothing-to-limit"),
+    ],
+)
+def test_limits(demand: float, target: int, limits: dict[str, int], desired: int, reason: Reason) -> None:
+    decision, _ = decided(given(seen(demand, target=target), policy(limits=limits)))
+
+    assert (decision.desired, decision.binding) == (desired, reason)
+
+
+@pytest.mark.parametrize(
+    ("target", "limits", "desired", "reason"),
+    [
+        pytest.param(1, {"min_replicas": 3}, 3, Reason.AT_MIN, id="raised-least"),
+        pytest.param(9, {"max_replicas": 6}, 6, Reason.AT_MAX, id="lowered-most"),
+        pytest.param(9, {"max_replicas": 2, "max_step_down": 4}, 5, Reason.MAX_STEP_DOWN, id="lowered-in-steps"),
+    ],
+)
+def test_moved_bounds_are_followed_at_once_even_without_data(
+    target: int, limits: dict[str, int], desired: int, reason: Reason
+) -> None:
+    observed = seen(Unknown("stale"), target=target, blind_spots=("ray/a is stale",))
+
+    decision, _ = decided(given(observed, policy(limits=limits)))
+
+    assert (decision.desired, decision.binding) == (desired, reason)
+
+
+@pytest.mark.parametrize(
+    ("section", "target", "would"),
+    [({}, 2, 5), ({"limits": {"min_replicas": 4}}, 2, 5), ({"limits": {"max_replicas": 1}}, 3, 1)],
+)
+def test_paused_leaves_the_target_alone_and_says_what_it_would_do(
+    section: dict[str, Any], target: int, would: int
+) -> None:
+    decision, _ = decided(given(seen(40, target=target), policy(paused=True, **section)))
+
+    assert (decision.desired, decision.action, decision.binding) == (target, Action.NONE, Reason.PAUSED)
+    assert decision.steps[-1].detail == f"paused; would otherwise set {would}"

@@ -1,0 +1,114 @@
+"""What demand needs now, and what the forecast adds."""
+
+import pytest
+
+from controller.domain.forecast import Forecast
+from controller.domain.plan import CapacitySource, Reason
+from controller.domain.reading import Known, Reading, Unknown
+from controller.domain.signals import Signal
+from controller.planner.capacity import capacity
+from controller.planner.size import Sizing, size
+from controller.policy.model import DeploymentPolicy
+from tests.planning import forecast, policy, seen
+
+BOTH = {"decode_tokens_per_s": 100.0}
+
+
+def sized(
+    demand: float | Reading | dict[Signal, Reading],
+    *forecasts: Forecast,
+    current: int = 2,
+    rules: DeploymentPolicy | None = None,
+    idle: bool | None = None,
+) -> Sizing:
+    rules = rules or policy()
+    changes: dict[str, object] = {} if idle is None else {"idle": idle}
+    return size(
+        seen(demand, target=current, **changes),
+        capacity(rules),
+        forecasts,
+        quantile=rules.forecast.target_quantile,
+        forecast_unavailable=None if forecasts else "switched off by the policy",
+        current=current,
+    )
+
+
+@pytest.mark.parametrize(
+    ("demand", "replicas", "reason"),
+    [
+        pytest.param(14.0, 2, Reason.DEMAND, id="rounded-up"),
+        pytest.param(16.0, 2, Reason.DEMAND, id="just-fits"),
+        pytest.param(16.0000000001, 2, Reason.DEMAND, id="floating-noise-adds-none"),
+        pytest.param(16.1, 3, Reason.DEMAND, id="no-longer-fits"),
+        pytest.param(0.001, 1, Reason.DEMAND, id="any-demand-needs-one"),
+        pytest.param(0.0, 0, Reason.IDLE, id="idle-needs-none"),
+    ],
+)
+def test_demand_now(demand: float, replicas: int, reason: Reason) -> None:
+    result = sized(demand)
+
+    assert (result.reactive.replicas, result.reactive.reason) == (replicas, reason)
+
+
+def test_the_arithmetic_is_one_sentence() -> None:
+    assert sized(14.0).reactive.detail == "14.0 ongoing requests / 8 per replica → 2"
+
+
+def test_no_demand_by_one_account_only_keeps_one_replica() -> None:
+    assert sized(0.0, idle=False).needed == 1
+
+
+def test_the_signal_that_needs_most_decides() -> None:
+    demand: dict[Signal, Reading] = {Signal.ONGOING_REQUESTS: Known(8.0), Signal.DECODE_TOKENS: Known(350.0)}
+
+    result = sized(demand, rules=policy(per_replica=BOTH))
+
+    assert result.needed == 4
+    assert result.reactive.detail == "350.0 decode tokens/s / 100 per replica → 4"
+
+
+def test_without_any_knowledge_the_target_is_held_whatever_is_forecast() -> None:
+    result = sized(Unknown("stale"), forecast(80.0), current=3)
+
+    assert (result.needed, result.reason, result.complete) == (3, Reason.NO_DATA, False)
+    assert "ongoing requests unknown (stale)" in result.reactive.detail
+
+
+@pytest.mark.parametrize(("ongoing", "replicas", "reason"), [(30.0, 4, Reason.DEMAND), (8.0, 2, Reason.NO_DATA)])
+def test_partial_knowledge_may_raise_but_not_lower(ongoing: float, replicas: int, reason: Reason) -> None:
+    demand: dict[Signal, Reading] = {Signal.ONGOING_REQUESTS: Known(ongoing), Signal.DECODE_TOKENS: Unknown("absent")}
+
+    result = sized(demand, rules=policy(per_replica=BOTH))
+
+    assert (result.needed, result.reason, result.complete) == (replicas, reason, False)
+
+
+@pytest.mark.parametrize(("predicted", "replicas", "reason"), [(30.0, 4, Reason.FORECAST), (3.0, 2, Reason.DEMAND)])
+def test_the_forecast_adds_and_never_takes(predicted: float, replicas: int, reason: Reason) -> None:
+    result = sized(14.0, forecast(predicted))
+
+    assert (result.needed, result.reason) == (replicas, reason)
+    assert result.forecast.detail.startswith("p90 of the maximum over 40 s: ")
+
+
+def test_the_quantile_follows_from_the_costs_of_missing_and_sparing() -> None:
+    rules = policy(forecast={"costs": {"miss": 3, "spare": 1}})
+
+    assert sized(14.0, forecast(30.0), rules=rules).forecast.detail.startswith("p75 of")
+
+
+def test_without_a_forecast_it_is_said_why() -> None:
+    assert sized(14.0).forecast.detail == "none: switched off by the policy"
+
+
+def test_what_may_be_given_up_leaves_a_tenth_free() -> None:
+    assert sized(14.0).roomy == 2
+    assert sized(15.0).roomy == 3
+    assert sized(8.0, forecast(15.0)).roomy == 3
+
+
+def test_capacity_comes_from_the_policy_and_says_so() -> None:
+    carried = capacity(policy(per_replica=BOTH))
+
+    assert carried.per_replica == {Signal.ONGOING_REQUESTS: 8, Signal.DECODE_TOKENS: 100}
+    assert (carried.source, carried.detail) == (CapacitySource.POLICY, "from the policy; not learned")

@@ -1,0 +1,130 @@
+"""When a changed need is followed, and what holds it."""
+
+from typing import Any
+
+import pytest
+
+from controller.domain.plan import Reason
+from controller.domain.reading import Known, Unknown
+from controller.domain.state import DeploymentMemory, PlannerState
+from controller.planner.decide import decide
+from tests.planning import NOW, applied, decided, given, policy, seen, state
+from tests.records import CHAT
+
+DOWN_300 = policy(stabilisation={"upscale_delay_s": 0, "downscale_delay_s": 300})
+UP_30 = policy(stabilisation={"upscale_delay_s": 30, "downscale_delay_s": 0})
+LONG_LOW = DeploymentMemory(known_since=NOW - 900, recommendations=((NOW - 300, 1),))
+
+
+def targets(demands: list[float | None], rules: Any, *, target: int, every_s: float = 10) -> list[int]:
+    """Targets after each tick, every decision applied at once."""
+    memory, found = PlannerState(), []
+    for tick, demand in enumerate(demands):
+        now = NOW + tick * every_s
+        observed = seen(Unknown("gap") if demand is None else Known(demand), target=target, at=now)
+        plan, planned = decide([given(observed, rules)], memory, now=now)
+        memory = applied(plan, planned, [observed], now=now)
+        target = plan.decisions[0].desired or 0
+        found.append(target)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "desired", "reason"),
+    [
+        pytest.param({}, 1, Reason.DEMAND, id="low-long-enough"),
+        pytest.param({"blind_spots": ("haproxy/a is stale",)}, 4, Reason.BLIND_SPOT, id="blind-spot"),
+        pytest.param({"stopping": 1}, 4, Reason.UNSETTLED, id="another-lowering-under-way"),
+        pytest.param({"status": "UPDATING"}, 4, Reason.UNSETTLED, id="being-updated"),
+        pytest.param({"replicas": None}, 4, Reason.NO_DATA, id="replica-counts-unknown"),
+        pytest.param({"ready": 1, "starting": 3}, 1, Reason.DEMAND, id="late-starters-block-nothing"),
+    ],
+)
+def test_lowering(changes: dict[str, Any], desired: int, reason: Reason) -> None:
+    decision, _ = decided(given(seen(4, target=4, **changes), DOWN_300), state(LONG_LOW))
+
+    assert (decision.desired, decision.binding) == (desired, reason)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"blind_spots": ("haproxy/a is stale",)}, {"stopping": 1}, {"status": "UPDATING"}, {"replicas": None}],
+)
+def test_nothing_but_the_delay_holds_a_raise(changes: dict[str, Any]) -> None:
+    decision, _ = decided(given(seen(40, target=2, **changes), DOWN_300))
+
+    assert (decision.desired, decision.binding) == (5, Reason.DEMAND)
+
+
+def test_a_target_falls_to_the_largest_need_of_the_delay() -> None:
+    memory = DeploymentMemory(known_since=NOW - 900, recommendations=((NOW - 310, 4), (NOW - 200, 3), (NOW - 100, 2)))
+
+    decision, _ = decided(given(seen(4, target=5), DOWN_300), state(memory))
+
+    assert decision.desired == 3
+
+
+def test_a_need_that_lasts_the_whole_delay_is_given_back_once() -> None:
+    found = targets([30.0, *[4.0] * 40], DOWN_300, target=1)
+
+    assert found[:31] == [4] * 31
+    assert found[31:] == [1] * 10
+
+
+def test_a_gap_restarts_the_time_of_knowing() -> None:
+    found = targets([30.0, *[4.0] * 20, None, *[4.0] * 32], DOWN_300, target=1)
+
+    assert found[: 22 + 30] == [4] * 52
+    assert found[-1] == 1
+
+
+def test_a_blind_spot_restarts_the_time_of_knowing() -> None:
+    observed = seen(4, target=4, blind_spots=("haproxy/a is stale",))
+    _, memory = decided(given(observed, DOWN_300), state(LONG_LOW))
+
+    early, memory = decided(given(seen(4, target=4), DOWN_300), state(memory), now=NOW + 10)
+    late, _ = decided(given(seen(4, target=4), DOWN_300), state(memory), now=NOW + 310)
+
+    assert (early.desired, early.binding) == (4, Reason.DOWNSCALE_DELAY)
+    assert late.desired == 1
+
+
+def test_an_upscale_waits_until_the_need_has_lasted() -> None:
+    assert targets([30.0] * 5, UP_30, target=1) == [1, 1, 1, 4, 4]
+
+
+def test_the_jitter_of_one_tick_does_not_restart_an_upscale() -> None:
+    assert targets([30.0, 30.0, 4.0, 30.0], UP_30, target=1) == [1, 1, 1, 4]
+
+
+def test_two_ticks_without_the_need_restart_an_upscale() -> None:
+    assert targets([30.0, 30.0, 4.0, 4.0, 30.0, 30.0], UP_30, target=1) == [1] * 6
+
+
+def test_a_raise_that_was_made_starts_the_next_one_anew() -> None:
+    assert targets([30.0] * 4 + [60.0] * 4, UP_30, target=1) == [1, 1, 1, 4, 4, 4, 4, 8]
+
+
+def test_a_demand_that_only_just_fits_fewer_is_not_given_up() -> None:
+    decision, _ = decided(given(seen(7.5, target=2), policy()), state(LONG_LOW))
+
+    assert (decision.desired, decision.binding) == (2, Reason.STEADY)
+    assert decision.steps[2].detail == "1 would do, but without 10% to spare"
+
+
+def test_memory_stays_small() -> None:
+    memory = PlannerState()
+    for tick in range(500):
+        _, planned = decided(given(seen(tick % 7, target=10), DOWN_300), memory, now=NOW + tick)
+        memory = state(planned)
+
+    assert len(memory.memory(CHAT).recommendations) <= 2
+
+
+def test_a_clock_set_back_does_not_hold_lowering_for_longer_than_the_delay() -> None:
+    ahead = DeploymentMemory(known_since=NOW + 86_400, recommendations=((NOW + 86_400, 4),))
+    _, memory = decided(given(seen(4, target=4), DOWN_300), state(ahead))
+
+    decision, _ = decided(given(seen(4, target=4), DOWN_300), state(memory), now=NOW + 301)
+
+    assert decision.desired == 1

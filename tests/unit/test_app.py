@@ -1,0 +1,249 @@
+"""The real controller process, in this event loop: real HTTP to a stand-in of Serve and recorded pages."""
+
+import asyncio
+import gzip
+import io
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller import app
+from controller.codec import load_record
+from controller.domain.plan import Action, OutcomeStatus, Reason
+from controller.domain.record import TickRecord
+from controller.errors import BadInputError, UnavailableError
+from controller.settings import Settings, load_settings
+from tests.serve_rest import CAPTURES, Fault, ServeRestStandIn, capture
+
+POLICY = """\
+version: 1
+control: {interval_s: 1, window_s: 5, max_signal_age_s: 5}
+deployments:
+  - application: llmd
+    deployment: LLMServer:tiny
+    limits: {min_replicas: 1, max_replicas: 3}
+    capacity: {target_ongoing_requests: 12}
+"""
+NAMES = {"application": "llmd", "deployment": "LLMServer:tiny"}
+
+
+@asynccontextmanager
+async def recorded_page(name: str) -> AsyncIterator[str]:
+    """Serve one recorded metrics page; yields its base URL."""
+    page = gzip.decompress((CAPTURES / name).read_bytes())
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=page, content_type="text/plain")
+
+    application = web.Application()
+    application.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@asynccontextmanager
+async def loaded_cluster(tmp_path: Path) -> AsyncIterator[tuple[ServeRestStandIn, Settings]]:
+    """Serve with one replica that has 24 requests in flight, as recorded."""
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    async with (
+        ServeRestStandIn(document=capture("applications_llmd_loaded")) as serve,
+        recorded_page("ray_8080_llmd_loaded.prom.gz") as ray,
+        recorded_page("haproxy_9101_llmd_loaded.prom.gz") as haproxy,
+    ):
+        yield (
+            serve,
+            load_settings(
+                policy=tmp_path / "policy.yaml",
+                serve_url=serve.base_url,
+                ray_metrics_targets=[ray],
+                haproxy_urls=[haproxy],
+                store=tmp_path / "store" / "foreserve.db",
+                port=free_port(),
+            ),
+        )
+
+
+class Lines(io.StringIO):
+    """What the process prints, one line per tick, and a way to await the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grown = asyncio.Event()
+
+    def flush(self) -> None:
+        self._grown.set()
+
+    async def next(self) -> None:
+        await self._grown.wait()
+        self._grown.clear()
+
+
+@dataclass
+class Process:
+    """A running controller: its API, and what it said and printed."""
+
+    client: aiohttp.ClientSession
+    said: list[str]
+    lines: Lines
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.client.get(path) as response:
+            return response.status, await response.json()
+
+    async def until(self, wanted: Callable[[TickRecord], bool]) -> TickRecord:
+        """Return the first record from now on that is as wanted."""
+        async with asyncio.timeout(20):
+            while True:
+                await self.lines.next()
+                _, state = await self.get("/api/v1/state")
+                record = load_record(json.dumps(state))
+                if wanted(record):
+                    return record
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Process]:
+    """Run the controller until the block ends."""
+    stop, lines, said = asyncio.Event(), Lines(), list[str]()
+    ending = asyncio.create_task(app.run(settings, say=said.append, lines=lines, stop=stop))
+    async with aiohttp.ClientSession(f"http://{settings.host}:{settings.port}") as client:
+        yield Process(client, said, lines)
+    stop.set()
+    await ending
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    return settings.model_copy(update=changes)
+
+
+def nowhere() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def any_record(_: TickRecord) -> bool:
+    return True
+
+
+def acted(record: TickRecord) -> bool:
+    return any(deployment.outcome.status is not OutcomeStatus.NOTHING_TO_DO for deployment in record.deployments)
+
+
+async def test_load_seen_over_http_becomes_a_target_set_over_http(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (serve, settings), running(settings) as process:
+        record = await process.until(acted)
+        target = serve.deployment(record.deployments[0].decision.id)["target_num_replicas"]
+        async with process.client.get("/metrics") as response:
+            page = await response.text()
+        ready, _ = await process.get("/readyz")
+        _, recorded = await process.get("/api/v1/decisions?deployment=llmd/LLMServer:tiny&last=1000")
+
+    (deployment,) = record.deployments
+    assert (deployment.decision.action, deployment.decision.binding) == (Action.SCALE_UP, Reason.DEMAND)
+    assert (deployment.decision.current, deployment.decision.desired) == (1, 2)
+    assert deployment.outcome.status is OutcomeStatus.APPLIED, deployment.outcome.detail
+    assert target == 2
+    assert [call.body for call in serve.scale_calls] == [b'{"target_num_replicas": 2}']
+    assert ready == 200
+    assert record.tick in [entry.tick for entry in map(load_record, map(json.dumps, recorded)) if acted(entry)]
+    assert '"action":"scale_up"' in process.lines.getvalue()
+    samples = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert samples["foreserve_actuations_total", frozenset({**NAMES, "outcome": "applied"}.items())] == 1.0
+    assert samples["foreserve_demand", frozenset({**NAMES, "signal": "ongoing_requests"}.items())] == 24.0
+
+
+async def test_a_restart_goes_on_counting_and_remembers_what_it_ordered(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (_, settings):
+        async with running(settings) as process:
+            before = await process.until(acted)
+        async with running(settings) as process:
+            after = await process.until(any_record)
+
+    assert after.tick > before.tick
+    assert [order.to_replicas for order in after.ledger] == [2]
+    assert after.conflicts == ()
+
+
+async def test_advisory_says_what_it_would_do_and_touches_nothing(tmp_path: Path) -> None:
+    async with (
+        loaded_cluster(tmp_path) as (serve, settings),
+        running(changed(settings, advisory=True)) as process,
+    ):
+        record = await process.until(acted)
+
+    assert record.mode == "advisory"
+    assert record.deployments[0].outcome.status is OutcomeStatus.ADVISED
+    assert serve.scale_calls == []
+
+
+async def test_without_serve_it_runs_degraded_and_recovers_by_itself(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (serve, settings):
+        serve.fail(Fault(status=503, text="Serve is starting"))
+        async with running(settings) as process:
+            blind = await process.until(any_record)
+            not_ready, why = await process.get("/readyz")
+            serve.recover()
+            seeing = await process.until(acted)
+            ready, _ = await process.get("/readyz")
+
+    assert any("until Ray Serve answers" in sentence for sentence in process.said)
+    assert blind.deployments[0].decision.binding is Reason.NO_DATA
+    assert any("serve/" in sentence for sentence in blind.degraded)
+    assert not_ready == 503
+    assert "503" in why["reasons"][0]
+    assert seeing.deployments[0].outcome.status is OutcomeStatus.APPLIED
+    assert ready == 200
+
+
+async def test_a_required_serve_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (_, settings):
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
+            await app.run(changed(settings, serve_url=nowhere()), say=print, require_serve=True)
+
+
+async def test_two_controllers_do_not_share_a_store(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (_, settings), running(settings) as process:
+        await process.until(any_record)
+
+        with pytest.raises(BadInputError, match=r"foreserve\.db.*--store"):
+            await app.run(changed(settings, port=free_port()), say=print)
+
+
+async def test_a_plan_shows_the_decision_and_leaves_no_trace(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async with loaded_cluster(tmp_path) as (serve, settings):
+        record = await app.plan(settings, say=said.append)
+
+    assert (record.deployments[0].decision.action, record.deployments[0].decision.desired) == (Action.SCALE_UP, 2)
+    assert record.deployments[0].outcome.status is OutcomeStatus.ADVISED
+    assert len(said) == app.PLAN_LOOKS - 1
+    assert serve.scale_calls == []
+    assert not settings.store.exists()
+
+
+async def test_a_plan_without_serve_is_unavailable(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (_, settings):
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
+            await app.plan(changed(settings, serve_url=nowhere()), say=print)
