@@ -71,7 +71,10 @@ def size(
     forecast_unavailable: str | None,
     current: int,
 ) -> Sizing:
-    """Size by every known signal that has a capacity; the one that needs most replicas decides.
+    """Size by work where there is a capacity model and work is known, else by every known signal with a capacity.
+
+    Work counts what all other signals count, each in its own way, so they have no say beside it. Among
+    several signals the one that needs most replicas decides.
 
     With no signal known ``current`` is held: a forecast is not carried beyond what is known. With only
     some known, the result is never below ``current``. The forecast may add to the reactive number and
@@ -79,6 +82,8 @@ def size(
     """
     known = _known(snapshot, capacity)
     unknown = [signal for signal in capacity.per_replica if signal not in known]
+    if Signal.WORK in known:
+        known, unknown = {Signal.WORK: known[Signal.WORK]}, []
     if not known:
         detail = "; ".join(_why_unknown(snapshot, signal) for signal in unknown)
         held = Step("reactive", current, Reason.NO_DATA, f"hold {current}: {detail}")
