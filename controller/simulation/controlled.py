@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
 
 import structlog
 
-from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
 from controller.forecast.plain import PlainForecaster
 from controller.loop.collection import Collection
@@ -31,8 +29,6 @@ from controller.simulation.ports import CountedEvents, FixedPolicy, SimulatedAct
 from controller.simulation.virtual_clock import START_OF_TIME, VirtualClock
 from controller.window.history import DemandHistory
 
-Watch = Callable[[TickRecord], None]
-
 
 def run_control_loop(
     loaded: LoadedPolicy,
@@ -52,7 +48,9 @@ def run_control_loop(
     Everything but the ports is what runs in production: collection, window, forecast, planner and ledger. Limits are
     the policy's within the cluster's. ``past`` is what the controller had seen before.
     """
-    run = _Controlled(_within(loaded, cluster), demand, cluster, seed=seed, initial=initial, past=past, exporters=exporters)
+    run = _Controlled(
+        _within(loaded, cluster), demand, cluster, seed=seed, initial=initial, past=past, exporters=exporters
+    )
     return asyncio.run(run.run(name=name, objectives=objectives, progress=progress))
 
 
@@ -79,7 +77,9 @@ class _Controlled:
             histories.restore(past.entries(deployment, self._clock.origin, histories))
         actuator = SimulatedActuator(self._fleet, pages)
         events = CountedEvents()
-        log = structlog.wrap_logger(structlog.PrintLogger(io.StringIO()), processors=[structlog.processors.JSONRenderer()])
+        log = structlog.wrap_logger(
+            structlog.PrintLogger(io.StringIO()), processors=[structlog.processors.JSONRenderer()]
+        )
         self._loop = ControlLoop(
             clock=self._clock,
             policy=PolicyInForce(source=FixedPolicy(loaded), advisory=False, log=log, observer=events),
@@ -106,10 +106,9 @@ class _Controlled:
             sampler.note(self._fleet.observe())
             progress(at / self._demand.length_s)
             at += self._loop.interval_s
+        progress(1.0)
         await self._loop.close()
-        return end_of_run(
-            self._fleet, self._demand, name=name, seed=self._seed, objectives=objectives, sampler=sampler
-        )
+        return end_of_run(self._fleet, self._demand, name=name, seed=self._seed, objectives=objectives, sampler=sampler)
 
 
 def _within(loaded: LoadedPolicy, cluster: ClusterSpec) -> LoadedPolicy:

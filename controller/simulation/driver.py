@@ -74,6 +74,7 @@ def run_policy(
         fleet.set_target(policy.target(seen, at))
         progress(at / demand.length_s)
         at += policy.interval_s
+    progress(1.0)
     return end_of_run(fleet, demand, name=policy.name, seed=seed, objectives=objectives, sampler=sampler)
 
 
@@ -104,9 +105,7 @@ class Sampler:
         )
 
 
-def end_of_run(
-    fleet: Fleet, demand: Demand, *, name: str, seed: int, objectives: Objectives, sampler: Sampler
-) -> Run:
+def end_of_run(fleet: Fleet, demand: Demand, *, name: str, seed: int, objectives: Objectives, sampler: Sampler) -> Run:
     """Close the books at the end of the demand, then see the last requests out."""
     fleet.advance(demand.length_s)
     fleet.finish()

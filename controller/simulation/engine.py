@@ -34,7 +34,6 @@ from controller.simulation.state import (
     PREFILLING,
     PROCESSED,
     PROMPT_TOKENS,
-    READY_CHANGES,
     REFUSED,
     RUNNING,
     SERVED,
@@ -195,7 +194,6 @@ def _slot_event(state: State, speed: Speed, slot: int, now: float) -> None:
         return
     slots.state[slot] = RUNNING
     slots.event_at[slot] = math.inf
-    state.ints[READY_CHANGES] += 1
     _open_the_door(state, speed, now)
 
 

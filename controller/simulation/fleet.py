@@ -112,11 +112,13 @@ class Fleet:
     def order(self, *, ready_after_s: float) -> None:
         """Start one replica that will take exactly this long: for plans that know the future."""
         self.target += 1
+        self.scale_ups += 1
         self._start(ready_after_s=ready_after_s)
 
     def release(self) -> None:
         """Give up one replica."""
         self.target -= 1
+        self.scale_downs += 1
         self._give_up(1)
 
     def observe(self) -> Observation:
@@ -154,7 +156,7 @@ class Fleet:
     def _start(self, *, ready_after_s: float | None = None) -> None:
         now = self.now
         replica = len(self._lifetimes)
-        node, node_at = self._nodes.place(now)
+        node, node_at = self._nodes.place(now, at_once=ready_after_s == 0.0)
         ready_at = node_at + self.startup_s(replica) if ready_after_s is None else now + ready_after_s
         started_at = min(node_at, ready_at)
         slot = self._free_slot()

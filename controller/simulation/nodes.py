@@ -30,11 +30,14 @@ class Nodes:
         """GPUs of one node."""
         return self._gpus
 
-    def place(self, now: float) -> tuple[int, float]:
-        """Reserve room for one replica. Returns the node, and when it is (or was) there."""
+    def place(self, now: float, *, at_once: bool = False) -> tuple[int, float]:
+        """Reserve room for one replica, on a node that is there already if ``at_once``.
+
+        Returns the node, and when it is (or was) there.
+        """
         self._expire(now)
         room = [(node.ready_at, name) for name, node in self._nodes.items() if node.free >= self._wanted]
-        name = min(room)[1] if room else self._provision(now)
+        name = min(room)[1] if room else self._provision(now, at_once=at_once)
         node = self._nodes[name]
         if node.empty_since is not None:
             self.idle_seconds += now - node.empty_since
@@ -56,13 +59,14 @@ class Nodes:
             max(0.0, at - node.empty_since) for node in self._nodes.values() if node.empty_since is not None
         )
 
-    def _provision(self, now: float) -> int:
+    def _provision(self, now: float, *, at_once: bool) -> int:
         began = now
         for start, end in sorted(self._spec.stockouts_s):
             if start <= began < end:
                 began = end
+        ready_at = now if at_once else began + self._spec.provision_s
         self._made += 1
-        self._nodes[self._made] = _Node(free=self._gpus, ready_at=began + self._spec.provision_s)
+        self._nodes[self._made] = _Node(free=self._gpus, ready_at=ready_at)
         return self._made
 
     def _expire(self, now: float) -> None:

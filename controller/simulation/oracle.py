@@ -35,7 +35,7 @@ _RUN_UP_S = 30.0
 _REST_S = 150.0
 _DRAIN_S = 7200.0
 _ENOUGH = 0.9999
-_PRICES = 10
+_PRICES = 11
 _LEAST_PRICE_S = 0.1
 _MOST_PRICE_S = 100.0
 
@@ -57,52 +57,20 @@ class Hindsight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Oracle:
-    """The best run found, what it started with, and the smallest static fleet that would have done."""
+class OracleRun:
+    """The cheapest run found that keeps the attainment."""
 
     run: Run
     initial: int
-    static: int
 
 
-def find_oracle(
-    demand: Demand,
-    cluster: ClusterSpec,
-    *,
-    seed: int,
-    objectives: Objectives,
-    attainment: float = 0.99,
-    progress: Progress = ignore_progress,
-) -> Oracle:
-    """Search the cheapest trajectory with ``attainment``. ``progress`` is told of simulations done."""
-    hindsight = _look_back(demand, cluster, objectives, lambda share: progress(0.7 * share))
-    low, high = np.log(_LEAST_PRICE_S), np.log(_MOST_PRICE_S)
-    best: Run | None = None
-    initial = 1
-    for attempt in range(_PRICES):
-        price = (low + high) / 2
-        trajectory = _trajectory(hindsight, cluster, float(np.exp(price)))
-        run = _simulate(trajectory, hindsight.interval_s, demand, cluster, seed=seed, objectives=objectives)
-        if run.service.slo_attainment >= attainment:
-            high = price
-            if best is None or run.cost.gpu_hours < best.cost.gpu_hours:
-                best, initial = run, int(trajectory[0])
-        else:
-            low = price
-        progress(0.7 + 0.3 * (attempt + 1) / _PRICES)
-    static = hindsight.least_static(attainment)
-    if best is None:
-        trajectory = np.full(hindsight.missed.shape[1], static)
-        best = _simulate(trajectory, hindsight.interval_s, demand, cluster, seed=seed, objectives=objectives)
-        initial = static
-    return Oracle(run=best, initial=initial, static=static)
-
-
-def _look_back(demand: Demand, cluster: ClusterSpec, objectives: Objectives, progress: Progress) -> Hindsight:
+def look_back(
+    demand: Demand, cluster: ClusterSpec, *, objectives: Objectives, progress: Progress = ignore_progress
+) -> Hindsight:
     """Simulate fixed fleets from small to large until nearly nothing is missed any more.
 
     Each stretch of the demand is met by a rested fleet, with a little of what came before it as a run-up, so that
-    what a fleet was too small for earlier does not count against it later.
+    what a fleet was too small for earlier does not count against it later. Start-ups play no part here.
     """
     intervals = int(np.ceil(demand.length_s / _INTERVAL_S))
     stretched, interval_of = _stretches(demand, intervals)
@@ -115,15 +83,60 @@ def _look_back(demand: Demand, cluster: ClusterSpec, objectives: Objectives, pro
         kept = met(fleet.requests, objectives)
         counted = interval_of >= 0
         missed.append(np.bincount(interval_of[counted & ~kept], minlength=intervals))
-        progress(len(missed) / len(sizes))
+        progress(1.0 - float(missed[-1].sum()) / len(demand))
         if missed[-1].sum() <= (1.0 - _ENOUGH) * len(demand):
             break
+    progress(1.0)
     return Hindsight(
         sizes=np.array(sizes[: len(missed)]),
         missed=np.array(missed),
         requests=len(demand),
         interval_s=_INTERVAL_S,
     )
+
+
+def least_static(
+    hindsight: Hindsight, demand: Demand, cluster: ClusterSpec, *, objectives: Objectives, attainment: float
+) -> int:
+    """Return the smallest fleet that keeps the attainment without ever changing; the largest one when none does."""
+    for size in range(hindsight.least_static(attainment), cluster.limits.max_replicas + 1):
+        fleet = Fleet(demand, cluster, seed=0, initial=size)
+        fleet.advance(demand.length_s + _DRAIN_S)
+        if met(fleet.requests, objectives).mean() >= attainment:
+            return size
+    return cluster.limits.max_replicas
+
+
+def find_oracle(
+    hindsight: Hindsight,
+    demand: Demand,
+    cluster: ClusterSpec,
+    *,
+    seed: int,
+    objectives: Objectives,
+    attainment: float,
+    progress: Progress = ignore_progress,
+) -> OracleRun:
+    """Search the price of a miss for the cheapest trajectory that keeps the attainment.
+
+    When none does (the demand is more than the largest fleet can carry), the one that misses least.
+    """
+    low, high = np.log(_LEAST_PRICE_S), np.log(_MOST_PRICE_S)
+    best: OracleRun | None = None
+    for attempt in range(_PRICES):
+        price = high if attempt == 0 else (low + high) / 2
+        trajectory = _trajectory(hindsight, cluster, float(np.exp(price)))
+        run = _simulate(trajectory, hindsight.interval_s, demand, cluster, seed=seed, objectives=objectives)
+        enough = run.service.slo_attainment >= attainment
+        if enough and attempt:
+            high = price
+        elif attempt:
+            low = price
+        if best is None or (enough and run.cost.gpu_hours < best.run.cost.gpu_hours):
+            best = OracleRun(run=run, initial=int(trajectory[0]))
+        progress((attempt + 1) / _PRICES)
+    assert best is not None  # noqa: S101 - there is at least one attempt
+    return best
 
 
 def _stretches(demand: Demand, intervals: int) -> tuple[Demand, Ints]:
@@ -178,10 +191,13 @@ def _simulate(
     """Order every replica so early that it is ready when it is wanted."""
     fleet = Fleet(demand, cluster, seed=seed, initial=int(trajectory[0]))
     sampler = Sampler(demand.length_s)
-    for at, act in _orders(trajectory, interval_s, cluster, seed):
+    orders = _orders(trajectory, interval_s, cluster, seed)
+    looks = [(interval * interval_s, _look) for interval in range(len(trajectory))]
+    for at, act in sorted([*orders, *looks], key=lambda change: change[0]):
         fleet.advance(at)
         act(fleet)
-        sampler.note(fleet.observe())
+        if act is _look:
+            sampler.note(fleet.observe())
     return end_of_run(fleet, demand, name="oracle", seed=seed, objectives=objectives, sampler=sampler)
 
 
@@ -203,6 +219,10 @@ def _orders(
             ordered_at = max(0.0, at - lead_s)
             heapq.heappush(changes, (ordered_at, number, _order(at - ordered_at)))
     return [(at, act) for at, _, act in sorted(changes, key=lambda change: change[:2])]
+
+
+def _look(fleet: Fleet) -> None:
+    """Change nothing."""
 
 
 def _order(ready_after_s: float) -> Callable[[Fleet], None]:

@@ -33,6 +33,14 @@ class Past:
         """How long the series is."""
         return self.step_s * len(next(iter(self.rates.values())))
 
+    def until(self, seconds: float) -> Past:
+        """Return the same series for a demand that begins ``seconds`` later: what came meanwhile is unknown."""
+        gap = np.full(int(seconds // self.step_s), np.nan)
+        return Past(
+            step_s=self.step_s,
+            rates={signal: np.concatenate([values, gap]) for signal, values in self.rates.items()},
+        )
+
     def entries(self, deployment: DeploymentId, until: float, history: DemandHistory) -> tuple[HistoryEntry, ...]:
         """Return the series in the bins of ``history``, as far back as it reaches; ``until`` is its end (Unix)."""
         bins = min(history.max_bins, int(self.length_s // history.step_s))
@@ -40,7 +48,7 @@ class Past:
         ages = (np.arange(bins, 0, -1) - 0.5) * history.step_s
         rows = (len(next(iter(self.rates.values()))) - 1 - ages // self.step_s).astype(np.int64)
         return tuple(
-            (deployment, signal, History(start=start, step_s=history.step_s, values=tuple(values[rows].tolist())))
+            (deployment, signal, History(start=start, step_s=history.step_s, values=_values(values[rows])))
             for signal, values in self.rates.items()
         )
 
@@ -71,6 +79,10 @@ def read_past(path: Path, *, scale: float) -> Past:
     per_s = values[:, 1:] * scale / steps[0]
     signals = (Signal.REQUESTS, Signal.PREFILL_TOKENS, Signal.DECODE_TOKENS)
     return Past(step_s=float(steps[0]), rates=dict(zip(signals, per_s.T, strict=True)))
+
+
+def _values(rates: Floats) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(rate) else rate for rate in rates.tolist())
 
 
 def _numbers(path: Path, number: int, row: list[str]) -> list[float]:

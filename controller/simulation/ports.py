@@ -26,7 +26,9 @@ class SimulatedCollector:
         return (
             Scrape(source="serve", kind=SourceKind.SERVE, at=now, ok=True, serve=self._pages.serve(seen)),
             Scrape(source="ray/simulated", kind=SourceKind.RAY, at=now, ok=True, samples=self._pages.ray(seen)),
-            Scrape(source="haproxy/simulated", kind=SourceKind.HAPROXY, at=now, ok=True, samples=self._pages.haproxy(seen)),
+            Scrape(
+                source="haproxy/simulated", kind=SourceKind.HAPROXY, at=now, ok=True, samples=self._pages.haproxy(seen)
+            ),
         )
 
     async def close(self) -> None:

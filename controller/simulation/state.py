@@ -37,7 +37,7 @@ EMPTY, STARTING, RUNNING, STOPPING, GONE = range(5)
 # Scalars kept in arrays, so that compiled code can change them.
 NOW, IN_FLIGHT_SECONDS, WAITING_SECONDS = range(3)
 (ARRIVED, NEXT_DEADLINE, DOOR_HEAD, DOOR_TAIL, DOOR_LENGTH, ASSIGNED, IN_FLIGHT, WAITING_NOW, UNSERVED, SERVED_COUNT,
- PREEMPTED, READY_CHANGES) = range(12)  # fmt: skip
+ PREEMPTED) = range(11)  # fmt: skip
 
 # Counters of a replica, as vLLM keeps them.
 PROMPT_TOKENS, GENERATION_TOKENS, FINISHED, ABORTED, PREEMPTIONS, FIRST_TOKENS, PROCESSED = range(7)
@@ -141,7 +141,7 @@ def speed_of(spec: ReplicaSpec, abandon_s: float, *, macro: bool) -> Speed:
 
 def new_state(arrival: Floats, prompt: Ints, output: Ints, *, slots: int, max_seqs: int) -> State:
     """Make the state of an empty fleet before anything arrived; ``arrival`` must be sorted."""
-    ints = np.zeros(READY_CHANGES + 1, dtype=np.int64)
+    ints = np.zeros(PREEMPTED + 1, dtype=np.int64)
     ints[[DOOR_HEAD, DOOR_TAIL]] = -1
     return State(
         requests=_new_requests(arrival, prompt, output),

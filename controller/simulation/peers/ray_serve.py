@@ -72,9 +72,10 @@ def rays_own(target: float) -> _Decide | None:
             current_time=now,
             config=config,
         )
+        wanted: float
         wanted, _ = ray_policy.replica_queue_length_autoscaling_policy(context)
         if running == 0:
-            return int(math.ceil(wanted))
+            return math.ceil(wanted)
         scaled = ray_policy._apply_scaling_factors(wanted, running, config)  # noqa: SLF001 - takes the time as an argument
         decided, kept = ray_policy._apply_delay_logic(max(0, scaled), current, config, state, _now=now)  # noqa: SLF001
         state.update(kept)
