@@ -18,3 +18,7 @@ class Signal(StrEnum):
     """Output tokens generated (tokens/s)."""
     WORK = "work"
     """Fully loaded replicas that the demand would keep busy (replica-seconds per second); needs a capacity model."""
+
+
+MEASURED = tuple(signal for signal in Signal if signal is not Signal.WORK)
+"""Signals that are observed; work is made of them."""

@@ -2,6 +2,6 @@
 
 from controller.planner.capacity.estimate import capacity, full_load_of, with_work
 from controller.planner.capacity.learn import Experience, learn
-from controller.planner.capacity.work import work_rate
+from controller.planner.capacity.work import WORK_SIGNALS, work_history, work_rate
 
-__all__ = ["Experience", "capacity", "full_load_of", "learn", "with_work", "work_rate"]
+__all__ = ["WORK_SIGNALS", "Experience", "capacity", "full_load_of", "learn", "with_work", "work_history", "work_rate"]
