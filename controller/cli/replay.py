@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from controller.errors import BadInputError
+from controller.load.schedule import scale_rate
 from controller.load.trace import read_trace
 from controller.policy.load import LoadedPolicy, load_policy
 from controller.report.replay import write_replay_report
 from controller.simulation import driver
 from controller.simulation.cluster import load_cluster
 from controller.simulation.comparison import Comparison, PolicyRow
-from controller.simulation.demand import Demand, superposed
+from controller.simulation.demand import Demand
 from controller.simulation.outcome import TPOT_OBJECTIVE_S, TTFT_OBJECTIVE_S, Objectives
 from controller.simulation.past import read_past
 from controller.simulation.peers.catalogue import EVERY_PEER, parse_peers
@@ -123,15 +126,21 @@ def _cells(row: PolicyRow) -> tuple[str, ...]:
 
 
 def _demand(path: Path, scale: float, from_s: float, duration: float | None) -> Demand:
+    """Scale the trace as `foreserve load --rate-scale` does, then cut out the part that is wanted."""
     trace = read_trace(path)
+    times, rows = scale_rate(trace.t_s, scale, trace.length_s, np.random.default_rng([0, 0]))
     whole = Demand(
-        arrival_s=trace.t_s,
-        prompt_tokens=trace.prompt_tokens,
-        output_tokens=trace.output_tokens,
+        arrival_s=times,
+        prompt_tokens=trace.prompt_tokens[rows],
+        output_tokens=trace.output_tokens[rows],
         length_s=trace.length_s,
     )
-    scaled = superposed(whole, scale, seed=0)
-    return scaled.excerpt(from_s, whole.length_s if duration is None else from_s + duration)
+    end_s = whole.length_s if duration is None else from_s + duration
+    part = whole.excerpt(from_s, end_s)
+    if not len(part):
+        msg = f"{path}: no request from {from_s:g} s to {end_s:g} s; it is {whole.length_s:.0f} s long"
+        raise BadInputError(msg)
+    return part
 
 
 def _named(policies: list[LoadedPolicy]) -> list[tuple[str, LoadedPolicy]]:

@@ -10,7 +10,7 @@ from controller.simulation.cluster import ClusterSpec
 from controller.simulation.demand import Demand
 from controller.simulation.engine import advance, settle
 from controller.simulation.nodes import Nodes
-from controller.simulation.observation import Observation, observation_of
+from controller.simulation.observation import Observation, ReplicaView, observation_of, replica_views
 from controller.simulation.state import (
     EMPTY,
     GONE,
@@ -122,11 +122,13 @@ class Fleet:
         self._give_up(1)
 
     def observe(self) -> Observation:
-        """Read every counter and gauge as they stand now."""
+        """Read the totals as they stand now."""
+        return observation_of(self._state, target=self.target)
+
+    def replicas(self) -> tuple[ReplicaView, ...]:
+        """Read every replica's counters and gauges as they stand now."""
         settle(self._state)
-        return observation_of(
-            self._state, self._lifetimes_alive(), self._slot_of, target=self.target, kv_cap=self._speed.kv_cap
-        )
+        return replica_views(self._state, self._lifetimes_alive(), self._slot_of, kv_cap=self._speed.kv_cap)
 
     def finish(self) -> None:
         """Count what still runs as if it ended now."""

@@ -45,7 +45,10 @@ class ReplicaView:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observation:
-    """The whole fleet. Counters count from the start; ``..._seconds`` are integrals over time."""
+    """The whole fleet. Counters count from the start; ``..._seconds`` are integrals over time.
+
+    ``ready`` replicas take requests, ``starting`` ones were ordered, ``stopping`` ones finish what they have.
+    """
 
     at: float
     target: int
@@ -57,22 +60,9 @@ class Observation:
     waiting: int
     in_flight_seconds: float
     waiting_seconds: float
-    replicas: tuple[ReplicaView, ...]
-
-    @property
-    def ready(self) -> int:
-        """Replicas that take requests."""
-        return sum(replica.state == RUNNING for replica in self.replicas)
-
-    @property
-    def starting(self) -> int:
-        """Replicas that were ordered and are not ready."""
-        return sum(replica.state == STARTING for replica in self.replicas)
-
-    @property
-    def stopping(self) -> int:
-        """Replicas that finish what they have."""
-        return sum(replica.state == STOPPING for replica in self.replicas)
+    ready: int
+    starting: int
+    stopping: int
 
 
 class _Lifetime(Protocol):
@@ -82,23 +72,32 @@ class _Lifetime(Protocol):
     ready_at: float
 
 
-def observation_of(
-    state: State, lifetimes: Sequence[_Lifetime], slot_of: Mapping[int, int], *, target: int, kv_cap: int
-) -> Observation:
-    """Read a settled state."""
+def observation_of(state: State, *, target: int) -> Observation:
+    """Read the totals."""
+    floats, ints = state.floats.tolist(), state.ints.tolist()
+    states = state.slots["state"].tolist()
     return Observation(
-        at=float(state.floats[NOW]),
+        at=floats[NOW],
         target=target,
-        arrived=int(state.ints[ARRIVED]),
-        served=int(state.ints[SERVED_COUNT]),
-        unserved=int(state.ints[UNSERVED]),
-        in_flight=int(state.ints[IN_FLIGHT]),
-        at_the_door=int(state.ints[DOOR_LENGTH]),
-        waiting=int(state.ints[WAITING_NOW]),
-        in_flight_seconds=float(state.floats[IN_FLIGHT_SECONDS]),
-        waiting_seconds=float(state.floats[WAITING_SECONDS]),
-        replicas=tuple(_view(state, life, slot_of[life.replica], kv_cap) for life in lifetimes),
+        arrived=ints[ARRIVED],
+        served=ints[SERVED_COUNT],
+        unserved=ints[UNSERVED],
+        in_flight=ints[IN_FLIGHT],
+        at_the_door=ints[DOOR_LENGTH],
+        waiting=ints[WAITING_NOW],
+        in_flight_seconds=floats[IN_FLIGHT_SECONDS],
+        waiting_seconds=floats[WAITING_SECONDS],
+        ready=states.count(RUNNING),
+        starting=states.count(STARTING),
+        stopping=states.count(STOPPING),
     )
+
+
+def replica_views(
+    state: State, lifetimes: Sequence[_Lifetime], slot_of: Mapping[int, int], *, kv_cap: int
+) -> tuple[ReplicaView, ...]:
+    """Read every replica of a settled state."""
+    return tuple(_view(state, life, slot_of[life.replica], kv_cap) for life in lifetimes)
 
 
 def _view(state: State, life: _Lifetime, slot: int, kv_cap: int) -> ReplicaView:

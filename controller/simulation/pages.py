@@ -39,10 +39,10 @@ class Pages:
         self._origin = origin
         self._labels: dict[tuple[int, str], _Labels] = {}
 
-    def ray(self, seen: Observation) -> tuple[Sample, ...]:
+    def ray(self, seen: Observation, replicas: Sequence[ReplicaView]) -> tuple[Sample, ...]:
         """Ray's metrics page: the engines and replicas that run, and the HTTP counters."""
         samples = list(self._http(seen))
-        for replica in seen.replicas:
+        for replica in replicas:
             if replica.state != STARTING:
                 samples.extend(self._replica(replica))
         return tuple(samples)
@@ -61,7 +61,7 @@ class Pages:
             Sample(responses, (("code", "5xx"), *proxy), 0.0),
         )
 
-    def serve(self, seen: Observation) -> ServeState:
+    def serve(self, seen: Observation, replicas: Sequence[ReplicaView]) -> ServeState:
         """Serve's own account."""
         deployment = DeploymentState(
             id=self._deployment,
@@ -71,7 +71,7 @@ class Pages:
             config_replicas=1,
             autoscaling_configured=False,
             max_ongoing_requests=None,
-            replicas=tuple(self._listed(replica) for replica in seen.replicas),
+            replicas=tuple(self._listed(replica) for replica in replicas),
             config_digest="simulated",
         )
         application = ApplicationState(

@@ -22,13 +22,13 @@ class SimulatedCollector:
 
     async def collect(self, now: float) -> Sequence[Scrape]:
         """One scrape of each system."""
-        seen = self._fleet.observe()
+        seen, replicas = self._fleet.observe(), self._fleet.replicas()
+        pages = self._pages
+        ray, haproxy = pages.ray(seen, replicas), pages.haproxy(seen)
         return (
-            Scrape(source="serve", kind=SourceKind.SERVE, at=now, ok=True, serve=self._pages.serve(seen)),
-            Scrape(source="ray/simulated", kind=SourceKind.RAY, at=now, ok=True, samples=self._pages.ray(seen)),
-            Scrape(
-                source="haproxy/simulated", kind=SourceKind.HAPROXY, at=now, ok=True, samples=self._pages.haproxy(seen)
-            ),
+            Scrape(source="serve", kind=SourceKind.SERVE, at=now, ok=True, serve=pages.serve(seen, replicas)),
+            Scrape(source="ray/simulated", kind=SourceKind.RAY, at=now, ok=True, samples=ray),
+            Scrape(source="haproxy/simulated", kind=SourceKind.HAPROXY, at=now, ok=True, samples=haproxy),
         )
 
     async def close(self) -> None:
@@ -50,7 +50,7 @@ class SimulatedActuator:
 
     async def read_state(self) -> ServeState | None:
         """Serve's state right now."""
-        return self._pages.serve(self._fleet.observe())
+        return self._pages.serve(self._fleet.observe(), self._fleet.replicas())
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -83,12 +83,12 @@ def run_with_orders(rows, cluster, scaling, seed, *, look=True) -> Fleet:
 
 
 def check_books(fleet: Fleet, cluster: ClusterSpec) -> None:
-    seen = fleet.observe()
+    seen, replicas = fleet.observe(), fleet.replicas()
     assert seen.served + seen.unserved + seen.in_flight == seen.arrived
-    assert seen.in_flight == seen.at_the_door + sum(replica.in_flight for replica in seen.replicas)
-    assert seen.waiting == sum(replica.waiting for replica in seen.replicas)
-    assert all(0.0 <= replica.kv_usage <= 1.0 for replica in seen.replicas)
-    assert all(replica.running <= cluster.replica.max_num_seqs for replica in seen.replicas)
+    assert seen.in_flight == seen.at_the_door + sum(replica.in_flight for replica in replicas)
+    assert seen.waiting == sum(replica.waiting for replica in replicas)
+    assert all(0.0 <= replica.kv_usage <= 1.0 for replica in replicas)
+    assert all(replica.running <= cluster.replica.max_num_seqs for replica in replicas)
     assert seen.ready + seen.starting == fleet.target
 
 
@@ -104,7 +104,7 @@ def test_no_request_is_lost_whatever_is_ordered(rows, cluster, scaling, seed):
 def test_every_token_is_generated_once(rows, cluster, replicas):
     fleet = Fleet(demand_of(rows), cluster, seed=0, initial=replicas)
     fleet.advance(LONG_AFTER_S)
-    generated = sum(int(replica.counters[GENERATION_TOKENS]) for replica in fleet.observe().replicas)
+    generated = sum(int(replica.counters[GENERATION_TOKENS]) for replica in fleet.replicas())
     assert generated == int(fleet.requests.output[fleet.requests.status == SERVED].sum())
 
 

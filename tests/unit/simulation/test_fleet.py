@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller.simulation.demand import Demand, superposed
+from controller.simulation.demand import Demand
 from controller.simulation.fleet import Fleet
 from controller.simulation.outcome import cost_of
 from controller.simulation.state import ABANDONED, REFUSED, SERVED
@@ -132,16 +132,6 @@ def test_limits_of_the_cluster_hold(cluster):
     assert fleet.target == 12
     fleet.set_target(0)
     assert fleet.target == 1
-
-
-@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 3.25])
-def test_superposed_demand_has_the_wanted_rate_and_keeps_its_shape(scale):
-    demand = steady(20, 600)
-    scaled = superposed(demand, scale, seed=0)
-    assert len(scaled) == pytest.approx(scale * len(demand), rel=0.05)
-    assert np.all(np.diff(scaled.arrival_s) >= 0)
-    assert scaled.arrival_s[-1] < demand.length_s
-    assert scaled.prompt_tokens.mean() == pytest.approx(demand.prompt_tokens.mean(), rel=0.02)
 
 
 def test_an_excerpt_begins_at_zero():

@@ -7,36 +7,15 @@ import itertools
 import pytest
 
 from controller.errors import BadInputError
-from controller.simulation.observation import Observation, ReplicaView
+from controller.simulation.observation import Observation
 from controller.simulation.peers.catalogue import EVERY_PEER, parse_peers
 from controller.simulation.peers.hpa import Hpa
 from controller.simulation.peers.keda import keda
 from controller.simulation.peers.kpa import Kpa
 from controller.simulation.peers.ray_serve import RayServe, rays_own
-from controller.simulation.state import COUNTERS, RUNNING
-
-ZEROS = (0,) * COUNTERS
 
 
 def seen(at: float, in_flight: float, replicas: int, *, waiting: int = 0, seconds: float | None = None) -> Observation:
-    views = tuple(
-        ReplicaView(
-            replica=number,
-            state=RUNNING,
-            ordered_at=0.0,
-            started_at=0.0,
-            ready_at=0.0,
-            in_flight=0,
-            running=0,
-            waiting=0,
-            kv_usage=0.0,
-            counters=ZEROS,
-            ttft=ZEROS,
-            itl=ZEROS,
-            e2e=ZEROS,
-        )
-        for number in range(replicas)
-    )
     return Observation(
         at=at,
         target=replicas,
@@ -48,7 +27,9 @@ def seen(at: float, in_flight: float, replicas: int, *, waiting: int = 0, second
         waiting=waiting,
         in_flight_seconds=in_flight * at if seconds is None else seconds,
         waiting_seconds=0.0,
-        replicas=views,
+        ready=replicas,
+        starting=0,
+        stopping=0,
     )
 
 
