@@ -43,7 +43,7 @@
       draw(figure, uPlot.join(tables), series, "replicas", 320);
     },
     arrivals: (figure) => {
-      const samples = report.policies[report.policies.length - 1].samples;
+      const samples = report.policies[0].samples;
       const rates = samples.map((s, i) => (i ? (s.arrived - samples[i - 1].arrived) / (s.at - samples[i - 1].at) : null));
       draw(figure, [samples.map((s) => s.at), rates], [line("Requests per second", "demand")], "requests/s", 170);
     },
