@@ -11,43 +11,8 @@ import math
 
 from numba import njit
 
-from controller.simulation.state import (
-    ABANDONED,
-    ABORTED,
-    ARRIVED,
-    ASSIGNED,
-    AT_THE_DOOR,
-    DECODING,
-    DOOR_HEAD,
-    DOOR_LENGTH,
-    DOOR_TAIL,
-    FINISHED,
-    FIRST_TOKENS,
-    GENERATION_TOKENS,
-    GONE,
-    IN_FLIGHT,
-    IN_FLIGHT_SECONDS,
-    NEXT_DEADLINE,
-    NOW,
-    PREEMPTED,
-    PREEMPTIONS,
-    PREFILLING,
-    PROCESSED,
-    PROMPT_TOKENS,
-    REFUSED,
-    RUNNING,
-    SERVED,
-    SERVED_COUNT,
-    STARTING,
-    STOPPING,
-    UNSERVED,
-    WAITING,
-    WAITING_NOW,
-    WAITING_SECONDS,
-    Floats,
-    Speed,
-    State,
-)
+from controller.simulation import state as table
+from controller.simulation.state import Floats, Speed, State
 
 
 @njit(cache=True)
@@ -60,8 +25,8 @@ def advance(state: State, speed: Speed, until: float) -> None:
     while True:
         slot, at = _next_slot_event(state.slots.event_at)
         arrival = math.inf
-        if state.ints[ARRIVED] < len(arrivals):
-            arrival = arrivals[state.ints[ARRIVED]]
+        if state.ints[table.ARRIVED] < len(arrivals):
+            arrival = arrivals[state.ints[table.ARRIVED]]
         deadline = _next_deadline(state, speed)
         due = min(at, arrival, deadline)
         if due > until:
@@ -73,14 +38,14 @@ def advance(state: State, speed: Speed, until: float) -> None:
         elif at == due:
             _slot_event(state, speed, slot, due)
         else:
-            _abandon(state, state.ints[NEXT_DEADLINE], due)
+            _abandon(state, state.ints[table.NEXT_DEADLINE], due)
 
 
 @njit(cache=True)
 def settle(state: State) -> None:
     """Count what iterations that have ended by now inside running segments have done."""
     slots = state.slots
-    now = state.floats[NOW]
+    now = state.floats[table.NOW]
     for slot in range(len(slots.state)):
         if slots.count[slot] > 1:
             done = min(_iterations_ended(state, slot, now), slots.count[slot] - 1)
@@ -103,42 +68,42 @@ def _next_slot_event(event_at: Floats) -> tuple[int, float]:
 def _next_deadline(state: State, speed: Speed) -> float:
     """End of the patience of the oldest request without a first token."""
     requests, ints = state.requests, state.ints
-    while ints[NEXT_DEADLINE] < ints[ARRIVED]:
-        oldest = ints[NEXT_DEADLINE]
-        settled = requests.first[oldest] >= 0.0 or requests.status[oldest] >= ABANDONED
+    while ints[table.NEXT_DEADLINE] < ints[table.ARRIVED]:
+        oldest = ints[table.NEXT_DEADLINE]
+        settled = requests.first[oldest] >= 0.0 or requests.status[oldest] >= table.ABANDONED
         if not settled:
             return float(requests.arrival[oldest] + speed.abandon)
-        ints[NEXT_DEADLINE] += 1
+        ints[table.NEXT_DEADLINE] += 1
     return math.inf
 
 
 @njit(cache=True)
 def _elapse(state: State, to: float) -> None:
     floats = state.floats
-    passed = to - floats[NOW]
+    passed = to - floats[table.NOW]
     if passed > 0.0:
-        floats[IN_FLIGHT_SECONDS] += passed * state.ints[IN_FLIGHT]
-        floats[WAITING_SECONDS] += passed * state.ints[WAITING_NOW]
-        floats[NOW] = to
+        floats[table.IN_FLIGHT_SECONDS] += passed * state.ints[table.IN_FLIGHT]
+        floats[table.WAITING_SECONDS] += passed * state.ints[table.WAITING_NOW]
+        floats[table.NOW] = to
 
 
 @njit(cache=True)
 def _arrive(state: State, speed: Speed, now: float) -> None:
     ints = state.ints
-    request = ints[ARRIVED]
-    ints[ARRIVED] += 1
-    ints[IN_FLIGHT] += 1
+    request = ints[table.ARRIVED]
+    ints[table.ARRIVED] += 1
+    ints[table.IN_FLIGHT] += 1
     slot = _least_connections(state)
     if slot >= 0:
         _assign(state, speed, slot, request, now)
         return
-    state.requests.status[request] = AT_THE_DOOR
-    if ints[DOOR_HEAD] < 0:
-        ints[DOOR_HEAD] = request
+    state.requests.status[request] = table.AT_THE_DOOR
+    if ints[table.DOOR_HEAD] < 0:
+        ints[table.DOOR_HEAD] = request
     else:
-        state.requests.link[ints[DOOR_TAIL]] = request
-    ints[DOOR_TAIL] = request
-    ints[DOOR_LENGTH] += 1
+        state.requests.link[ints[table.DOOR_TAIL]] = request
+    ints[table.DOOR_TAIL] = request
+    ints[table.DOOR_LENGTH] += 1
 
 
 @njit(cache=True)
@@ -146,7 +111,7 @@ def _least_connections(state: State) -> int:
     slots = state.slots
     best = -1
     for slot in range(len(slots.state)):
-        if slots.state[slot] != RUNNING:
+        if slots.state[slot] != table.RUNNING:
             continue
         if (
             best < 0
@@ -161,18 +126,18 @@ def _least_connections(state: State) -> int:
 def _assign(state: State, speed: Speed, slot: int, request: int, now: float) -> None:
     requests, slots, ints = state.requests, state.slots, state.ints
     if requests.prompt[request] + requests.output[request] - 1 > speed.kv_cap:
-        requests.status[request] = REFUSED
-        ints[IN_FLIGHT] -= 1
-        ints[UNSERVED] += 1
+        requests.status[request] = table.REFUSED
+        ints[table.IN_FLIGHT] -= 1
+        ints[table.UNSERVED] += 1
         return
-    ints[ASSIGNED] += 1
+    ints[table.ASSIGNED] += 1
     requests.slot[request] = slot
     requests.replica[request] = slots.replica[slot]
-    requests.status[request] = WAITING
-    slots.assigned[slot] = ints[ASSIGNED]
+    requests.status[request] = table.WAITING
+    slots.assigned[slot] = ints[table.ASSIGNED]
     slots.in_flight[slot] += 1
     slots.waiting[slot] += 1
-    ints[WAITING_NOW] += 1
+    ints[table.WAITING_NOW] += 1
     requests.link[request] = -1
     if slots.head[slot] < 0:
         slots.head[slot] = request
@@ -188,11 +153,11 @@ def _assign(state: State, speed: Speed, slot: int, request: int, now: float) -> 
 @njit(cache=True)
 def _slot_event(state: State, speed: Speed, slot: int, now: float) -> None:
     slots = state.slots
-    if slots.state[slot] != STARTING:
+    if slots.state[slot] != table.STARTING:
         _end_segment(state, slot, now)
         _schedule(state, speed, slot, now)
         return
-    slots.state[slot] = RUNNING
+    slots.state[slot] = table.RUNNING
     slots.event_at[slot] = math.inf
     _open_the_door(state, speed, now)
 
@@ -200,13 +165,13 @@ def _slot_event(state: State, speed: Speed, slot: int, now: float) -> None:
 @njit(cache=True)
 def _open_the_door(state: State, speed: Speed, now: float) -> None:
     requests, ints = state.requests, state.ints
-    while ints[DOOR_HEAD] >= 0:
-        request = ints[DOOR_HEAD]
-        ints[DOOR_HEAD] = requests.link[request]
-        if requests.status[request] == AT_THE_DOOR:
-            ints[DOOR_LENGTH] -= 1
+    while ints[table.DOOR_HEAD] >= 0:
+        request = ints[table.DOOR_HEAD]
+        ints[table.DOOR_HEAD] = requests.link[request]
+        if requests.status[request] == table.AT_THE_DOOR:
+            ints[table.DOOR_LENGTH] -= 1
             _assign(state, speed, _least_connections(state), request, now)
-    ints[DOOR_TAIL] = -1
+    ints[table.DOOR_TAIL] = -1
 
 
 @njit(cache=True)
@@ -214,20 +179,20 @@ def _abandon(state: State, request: int, now: float) -> None:
     """Let the client go. An engine notices at the end of its iteration; queues skip the request later."""
     requests, slots, ints = state.requests, state.slots, state.ints
     before = requests.status[request]
-    requests.status[request] = ABANDONED
+    requests.status[request] = table.ABANDONED
     requests.finish[request] = now
-    ints[IN_FLIGHT] -= 1
-    ints[UNSERVED] += 1
-    if before == AT_THE_DOOR:
-        ints[DOOR_LENGTH] -= 1
+    ints[table.IN_FLIGHT] -= 1
+    ints[table.UNSERVED] += 1
+    if before == table.AT_THE_DOOR:
+        ints[table.DOOR_LENGTH] -= 1
         return
     slot = requests.slot[request]
     slots.in_flight[slot] -= 1
-    state.counters[slot, ABORTED] += 1
-    state.counters[slot, PROCESSED] += 1
-    if before == WAITING:
+    state.counters[slot, table.ABORTED] += 1
+    state.counters[slot, table.PROCESSED] += 1
+    if before == table.WAITING:
         slots.waiting[slot] -= 1
-        ints[WAITING_NOW] -= 1
+        ints[table.WAITING_NOW] -= 1
         _cut(state, slot, now)
 
 
@@ -281,7 +246,7 @@ def _account(state: State, slot: int, iterations: int) -> None:
         slots.steps[slot] += iterations
         slots.context[slot] += iterations * decoding
         slots.kv[slot] += iterations * decoding
-        state.counters[slot, GENERATION_TOKENS] += iterations * decoding
+        state.counters[slot, table.GENERATION_TOKENS] += iterations * decoding
     ended = _end_of(state, slot, iterations)
     slots.busy[slot] += ended - slots.began[slot]
     slots.began[slot] = ended
@@ -339,13 +304,13 @@ def _serve(state: State, slot: int, request: int, held: int, now: float) -> None
     requests, slots = state.requests, state.slots
     slots.kv[slot] -= held
     slots.in_flight[slot] -= 1
-    state.counters[slot, FINISHED] += 1
-    state.counters[slot, PROCESSED] += 1
+    state.counters[slot, table.FINISHED] += 1
+    state.counters[slot, table.PROCESSED] += 1
     state.e2e[slot, _bucket(state.e2e_bounds, now - requests.arrival[request])] += 1
     requests.finish[request] = now
-    requests.status[request] = SERVED
-    state.ints[IN_FLIGHT] -= 1
-    state.ints[SERVED_COUNT] += 1
+    requests.status[request] = table.SERVED
+    state.ints[table.IN_FLIGHT] -= 1
+    state.ints[table.SERVED_COUNT] += 1
 
 
 @njit(cache=True)
@@ -356,7 +321,7 @@ def _advance_prefillers(state: State, slot: int, now: float) -> None:
         request = state.prefillers[slot, place]
         requests.prefilled[request] += state.chunk[slot, place]
         needed = requests.prompt[request] + requests.generated[request]
-        if requests.status[request] == ABANDONED:
+        if requests.status[request] == table.ABANDONED:
             slots.kv[slot] -= needed
         elif requests.prefilled[request] < needed:
             state.prefillers[slot, kept] = request
@@ -373,17 +338,17 @@ def _first_token(state: State, slot: int, request: int, held: int, now: float) -
     if requests.first[request] < 0.0:
         requests.first[request] = now
         state.ttft[slot, _bucket(state.ttft_bounds, now - requests.arrival[request])] += 1
-        state.counters[slot, FIRST_TOKENS] += 1
-        state.counters[slot, PROMPT_TOKENS] += requests.prompt[request]
+        state.counters[slot, table.FIRST_TOKENS] += 1
+        state.counters[slot, table.PROMPT_TOKENS] += requests.prompt[request]
     else:
         state.itl[slot, _bucket(state.itl_bounds, now - requests.token_at[request])] += 1
-    state.counters[slot, GENERATION_TOKENS] += 1
+    state.counters[slot, table.GENERATION_TOKENS] += 1
     requests.generated[request] += 1
     left = requests.output[request] - requests.generated[request]
     if left == 0:
         _serve(state, slot, request, held, now)
         return
-    requests.status[request] = DECODING
+    requests.status[request] = table.DECODING
     requests.last_step[request] = slots.steps[slot] + left
     requests.context_offset[request] = held - slots.steps[slot]
     slots.context[slot] += held
@@ -409,8 +374,8 @@ def _schedule(state: State, speed: Speed, slot: int, now: float) -> None:
     else:
         slots.count[slot] = 0
         slots.event_at[slot] = math.inf
-        if slots.state[slot] == STOPPING and slots.in_flight[slot] == 0:
-            slots.state[slot] = GONE
+        if slots.state[slot] == table.STOPPING and slots.in_flight[slot] == 0:
+            slots.state[slot] = table.GONE
             slots.gone_at[slot] = now
         return
     slots.growth[slot] = speed.per_context * decoding
@@ -466,18 +431,18 @@ def _forget_decoder(state: State, slot: int, request: int, now: float) -> None:
 @njit(cache=True)
 def _back_to_queue(state: State, slot: int, request: int) -> None:
     requests, slots = state.requests, state.slots
-    if requests.status[request] == ABANDONED:
+    if requests.status[request] == table.ABANDONED:
         return
-    requests.status[request] = WAITING
+    requests.status[request] = table.WAITING
     requests.prefilled[request] = 0
     requests.link[request] = slots.head[slot]
     slots.head[slot] = request
     if slots.tail[slot] < 0:
         slots.tail[slot] = request
     slots.waiting[slot] += 1
-    state.counters[slot, PREEMPTIONS] += 1
-    state.ints[WAITING_NOW] += 1
-    state.ints[PREEMPTED] += 1
+    state.counters[slot, table.PREEMPTIONS] += 1
+    state.ints[table.WAITING_NOW] += 1
+    state.ints[table.PREEMPTED] += 1
 
 
 @njit(cache=True)
@@ -499,7 +464,7 @@ def _admit(state: State, speed: Speed, slot: int, budget: int) -> int:
     tokens = 0
     while slots.head[slot] >= 0:
         request = slots.head[slot]
-        if requests.status[request] != ABANDONED:
+        if requests.status[request] != table.ABANDONED:
             needed = requests.prompt[request] + requests.generated[request]
             seats = slots.decoding[slot] + slots.prefilling[slot]
             fits = slots.kv[slot] + slots.decoding[slot] + needed <= speed.kv_cap
@@ -511,8 +476,8 @@ def _admit(state: State, speed: Speed, slot: int, budget: int) -> int:
             slots.prefilling[slot] += 1
             slots.kv[slot] += needed
             slots.waiting[slot] -= 1
-            state.ints[WAITING_NOW] -= 1
-            requests.status[request] = PREFILLING
+            state.ints[table.WAITING_NOW] -= 1
+            requests.status[request] = table.PREFILLING
             tokens += chunk
         slots.head[slot] = requests.link[request]
         if slots.head[slot] < 0:
