@@ -247,6 +247,7 @@ def _account(state: State, slot: int, iterations: int) -> None:
         slots.context[slot] += iterations * decoding
         slots.kv[slot] += iterations * decoding
         state.counters[slot, table.GENERATION_TOKENS] += iterations * decoding
+    state.counters[slot, table.ITERATIONS] += iterations
     ended = _end_of(state, slot, iterations)
     slots.busy[slot] += ended - slots.began[slot]
     slots.began[slot] = ended
@@ -307,6 +308,9 @@ def _serve(state: State, slot: int, request: int, held: int, now: float) -> None
     state.counters[slot, table.FINISHED] += 1
     state.counters[slot, table.PROCESSED] += 1
     state.e2e[slot, _bucket(state.e2e_bounds, now - requests.arrival[request])] += 1
+    if requests.output[request] > 1:
+        per_token = (now - requests.first[request]) / (requests.output[request] - 1)
+        state.tpot[slot, _bucket(state.itl_bounds, per_token)] += 1
     requests.finish[request] = now
     requests.status[request] = table.SERVED
     state.ints[table.IN_FLIGHT] -= 1

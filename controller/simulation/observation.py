@@ -40,6 +40,7 @@ class ReplicaView:
     counters: Ints
     ttft: Ints
     itl: Ints
+    tpot: Ints
     e2e: Ints
 
 
@@ -115,5 +116,6 @@ def _view(state: State, life: _Lifetime, slot: int, kv_cap: int) -> ReplicaView:
         counters=state.counters[slot].copy(),
         ttft=state.ttft[slot].copy(),
         itl=state.itl[slot].copy(),
+        tpot=state.tpot[slot].copy(),
         e2e=state.e2e[slot].copy(),
     )

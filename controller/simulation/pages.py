@@ -13,6 +13,7 @@ from controller.simulation.observation import Observation, ReplicaView
 from controller.simulation.state import (
     FINISHED,
     GENERATION_TOKENS,
+    ITERATIONS,
     ITL_BOUNDS,
     PREEMPTIONS,
     PROCESSED,
@@ -123,10 +124,13 @@ class Pages:
         yield Sample(scraped.VLLM_PROMPT_TOKENS.name, labels, float(counters[PROMPT_TOKENS]))
         yield Sample(scraped.VLLM_GENERATION_TOKENS.name, labels, float(counters[GENERATION_TOKENS]))
         yield Sample(scraped.VLLM_PREEMPTIONS.name, labels, float(counters[PREEMPTIONS]))
+        yield Sample(f"{scraped.VLLM_ITERATION_TOKENS.name}_count", labels, float(counters[ITERATIONS]))
+        yield Sample(scraped.VLLM_PREFIX_HITS.name, labels, 0.0)
         finished = tuple(sorted((*labels, ("finished_reason", "stop"))))
         yield Sample(scraped.VLLM_REQUEST_SUCCESS.name, finished, float(counters[FINISHED]))
         yield from self._histogram(scraped.VLLM_TTFT, replica, _TTFT_LE, replica.ttft)
         yield from self._histogram(scraped.VLLM_ITL, replica, _ITL_LE, replica.itl)
+        yield from self._histogram(scraped.VLLM_TPOT, replica, _ITL_LE, replica.tpot)
 
     def _histogram(
         self, metric: Metric, replica: ReplicaView, bounds: Sequence[str], buckets: Ints

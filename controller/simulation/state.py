@@ -26,7 +26,7 @@ E2E_BOUNDS = (
     0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0,
     120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0,
 )  # fmt: skip
-"""Upper bounds of vLLM's own histograms, seconds."""
+"""Upper bounds of vLLM's own histograms, seconds; time per output token has those between tokens."""
 
 # Where a request is.
 COMING, AT_THE_DOOR, WAITING, PREFILLING, DECODING, SERVED, ABANDONED, REFUSED = range(8)
@@ -40,8 +40,8 @@ NOW, IN_FLIGHT_SECONDS, WAITING_SECONDS = range(3)
  PREEMPTED) = range(11)  # fmt: skip
 
 # Counters of a replica, as vLLM keeps them.
-PROMPT_TOKENS, GENERATION_TOKENS, FINISHED, ABORTED, PREEMPTIONS, FIRST_TOKENS, PROCESSED = range(7)
-COUNTERS = 7
+PROMPT_TOKENS, GENERATION_TOKENS, FINISHED, ABORTED, PREEMPTIONS, FIRST_TOKENS, PROCESSED, ITERATIONS = range(8)
+COUNTERS = 8
 
 
 class Speed(NamedTuple):
@@ -116,6 +116,7 @@ class State(NamedTuple):
     counters: Ints
     ttft: Ints
     itl: Ints
+    tpot: Ints
     e2e: Ints
     ttft_bounds: Floats
     itl_bounds: Floats
@@ -190,6 +191,7 @@ def _slot_tables(count: int, max_seqs: int) -> dict[str, Any]:
         "counters": COUNTERS,
         "ttft": len(TTFT_BOUNDS) + 1,
         "itl": len(ITL_BOUNDS) + 1,
+        "tpot": len(ITL_BOUNDS) + 1,
         "e2e": len(E2E_BOUNDS) + 1,
     }
     return {"slots": slots, **{name: np.zeros((count, width), dtype=np.int64) for name, width in widths.items()}}

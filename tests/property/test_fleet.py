@@ -104,8 +104,13 @@ def test_no_request_is_lost_whatever_is_ordered(rows, cluster, scaling, seed):
 def test_every_token_is_generated_once(rows, cluster, replicas):
     fleet = Fleet(demand_of(rows), cluster, seed=0, initial=replicas)
     fleet.advance(LONG_AFTER_S)
-    generated = sum(int(replica.counters[GENERATION_TOKENS]) for replica in fleet.replicas())
-    assert generated == int(fleet.requests.output[fleet.requests.status == SERVED].sum())
+    seen, served = fleet.replicas(), fleet.requests[fleet.requests.status == SERVED]
+    generated = sum(int(replica.counters[GENERATION_TOKENS]) for replica in seen)
+    assert generated == int(served.output.sum())
+    assert sum(int(replica.ttft.sum()) for replica in seen) == len(served)
+    assert sum(int(replica.tpot.sum()) for replica in seen) == np.count_nonzero(served.output > 1)
+    gaps = sum(int(replica.itl.sum()) for replica in seen)
+    assert gaps == int((served.output - 1).sum())
 
 
 @settings(max_examples=50, deadline=None)
