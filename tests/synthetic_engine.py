@@ -39,7 +39,7 @@ class SyntheticEngine:
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
-        self._next = self._rng.exponential(1 / self.rate)
+        self._next = self.now + self._rng.exponential(1 / self.rate)
 
     def interval(self, seconds: float) -> EngineInterval:
         """Run for ``seconds`` and tell what a scraper would see."""
