@@ -11,8 +11,12 @@ so the mean iteration time is linear in concurrency and the carried load grows w
 
     t(n) = a + n·s,   s = b + c·K + d·p/o          λ(n) = n / (o·t(n))
 
+A single request's pace varies around t(n): while it decodes, n prompts are prefilled on average, and their number and
+sizes vary. Its mean iteration is slower than t(n) + z·d·p·sqrt(n·(1 + cv²)) / o only with the probability that belongs
+to z, so answers of few tokens beside long prompts need a margin.
+
 Concurrency is bounded by what the KV cache holds, the engine's seats, its token budget per iteration, the pace promised
-to users (t(n) within the objective for time per output token), and by the first token: a prompt's own prefill, in
+to users (that pace within the objective for time per output token), and by the first token: a prompt's own prefill, in
 chunks between the others' iterations, must leave time to wait. The largest load is λ(N) at the smallest bound N.
 
 One request then is worth ``work`` = 1/λ(N) = o·(a/N + b + c·K) + d·p engine-seconds: prefill and decode share one
@@ -21,6 +25,7 @@ engine, and the base time is shared by a full batch. Utilisation is work per sec
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from controller.domain.capacity import IterationTime
@@ -30,6 +35,10 @@ KV_FILL = 0.95
 """Share of the KV cache that can be used before admission stops: a whole prompt must fit, and blocks round up."""
 WAIT_SHARE = 0.5
 """Share of the first-token objective that must be left to wait, after the prefill itself."""
+_PACE_Z = 2.33
+"""Normal deviate of the share of requests that may be slower, 1 %."""
+_PROMPT_VARIATION = 1.0
+"""Squared variation of prompt sizes: that of an exponential."""
 _SMALLEST_LOAD = 1e-6
 _UNBOUNDED = 1e6
 
@@ -94,7 +103,7 @@ def full_load(time: IterationTime, mix: TokenMix, limits: EngineLimits, *, ttft_
         "max_num_batched_tokens": limits.max_num_batched_tokens / (1.0 + mix.prefill_tokens / mix.output_tokens),
     }
     promised = {
-        "time per output token": _ratio(tpot_s - time.base_s, slope),
+        "time per output token": _pace_bound(tpot_s - time.base_s, slope, own_prefill_s / mix.output_tokens),
         "time to first token": _first_token_bound(time, mix, limits, decode_s, ttft_s),
     }
     bounds = {**hard, **promised}
@@ -138,6 +147,16 @@ def _prefill_s(time: IterationTime, mix: TokenMix, limits: EngineLimits, decode_
     """Time of a prompt's own prefill: its chunks, each in an iteration together with the decoding sequences."""
     together = time.base_s + concurrency * decode_s
     return _chunks(mix, limits) * together + time.per_prefill_token_s * mix.prefill_tokens
+
+
+def _pace_bound(room_s: float, slope: float, prefill_per_token_s: float) -> float:
+    """Solve n·slope + z·sqrt(n·(1 + cv²))·(d·p/o) = room for n: a quadratic in sqrt(n)."""
+    if room_s <= 0.0:
+        return 0.0
+    tail = _PACE_Z * math.sqrt(1.0 + _PROMPT_VARIATION) * prefill_per_token_s
+    # The root in the form that stays exact where the slope is small.
+    root = 2.0 * room_s / (tail + math.sqrt(tail**2 + 4.0 * slope * room_s))
+    return min(root**2, _UNBOUNDED)
 
 
 def _first_token_bound(
