@@ -56,6 +56,12 @@ VLLM_PREFIX_HITS = _vllm("prefix_cache_hits_total", Kind.COUNTER, "tokens", "Pre
 VLLM_TTFT = _vllm("time_to_first_token_seconds", Kind.HISTOGRAM, "s", "Time to first token.")
 VLLM_ITL = _vllm("inter_token_latency_seconds", Kind.HISTOGRAM, "s", "Time between two output tokens.")
 VLLM_E2E = _vllm("e2e_request_latency_seconds", Kind.HISTOGRAM, "s", "Time from arrival at the engine to the end.")
+VLLM_TPOT = _vllm(
+    "request_time_per_output_token_seconds", Kind.HISTOGRAM, "s", "Mean time between two tokens of a finished request."
+)
+VLLM_ITERATION_TOKENS = _vllm(
+    "iteration_tokens_total", Kind.HISTOGRAM, "tokens", "Tokens of an iteration; its count is that of iterations."
+)
 VLLM_QUEUE_TIME = _vllm("request_queue_time_seconds", Kind.HISTOGRAM, "s", "Time in the engine's waiting queue.")
 
 SERVE_PROCESSING = _serve(

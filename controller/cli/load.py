@@ -126,7 +126,7 @@ def load(
         seed=seed,
     )
     plan = LoadPlan(
-        target=Target(url=_checked_url(url), model=model, token=_token(token_file), timeout_s=request_timeout),
+        target=Target(url=checked_url(url), model=model, token=token_of(token_file), timeout_s=request_timeout),
         schedule=arrivals(chosen, options),
         seed=seed,
         token_scale=None if tokens_per_word is None else TokenScale(per_word=tokens_per_word),
@@ -166,7 +166,8 @@ def _traffic(
     return staged_trace(shape, prompt_tokens=sizes[0], output_tokens=sizes[1]), 1.0
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
+    """Return the address without its last slash and /v1. Raises BadInputError when it is none."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         msg = f"{url!r} is no address of a service; expected http://HOST:PORT or https://HOST"
@@ -174,7 +175,8 @@ def _checked_url(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1")
 
 
-def _token(path: Path | None) -> str | None:
+def token_of(path: Path | None) -> str | None:
+    """Read a bearer token. Raises BadInputError when the file holds none."""
     if path is None:
         return None
     try:

@@ -12,6 +12,8 @@ from controller.cli.load import load
 from controller.cli.plan import plan
 from controller.cli.policy import policy_app
 from controller.cli.preflight import preflight
+from controller.cli.profile import profile
+from controller.cli.replay import replay_command
 from controller.cli.run import run
 from controller.cli.up import up
 from controller.cli.version import version
@@ -29,6 +31,8 @@ app.command("plan")(plan)
 app.command("preflight")(preflight)
 app.command("explain")(explain)
 app.command("load")(load)
+app.command("profile")(profile)
+app.command("replay")(replay_command)
 app.command("version")(version)
 app.add_typer(policy_app, name="policy")
 

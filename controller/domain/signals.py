@@ -16,3 +16,9 @@ class Signal(StrEnum):
     """Prompt tokens processed (tokens/s)."""
     DECODE_TOKENS = "decode_tokens_per_s"
     """Output tokens generated (tokens/s)."""
+    WORK = "work"
+    """Fully loaded replicas that the demand would keep busy (replica-seconds per second); needs a capacity model."""
+
+
+MEASURED = tuple(signal for signal in Signal if signal is not Signal.WORK)
+"""Signals that are observed; work is made of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.domain.capacity import CapacityMemory
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Order
 
@@ -34,6 +35,8 @@ class DeploymentMemory:
     """Target last asked of the actuator while its result is not confirmed: when found, it is our own."""
     foreign_since: float | None = None
     """When a target set by somebody else was last accepted."""
+    capacity: CapacityMemory | None = None
+    """What was learned about its engines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

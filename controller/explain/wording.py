@@ -12,6 +12,7 @@ SIGNALS: dict[Signal, tuple[str, str]] = {
     Signal.REQUESTS: ("arriving requests", "/s"),
     Signal.PREFILL_TOKENS: ("prompt tokens", "tokens/s"),
     Signal.DECODE_TOKENS: ("output tokens", "tokens/s"),
+    Signal.WORK: ("work", "full replicas"),
 }
 """Name and unit of each signal."""
 

@@ -11,6 +11,7 @@ from controller.domain.plan import Action
 from controller.domain.reading import Known
 from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.signals import Signal
+from controller.planner import size
 
 _MAX_MOMENTS = 720
 
@@ -63,14 +64,16 @@ class LiveState:
 
 def need(deployment: DeploymentRecord) -> float | None:
     """Demand now in replicas' worth: of the signal that needs most; None when no sizing signal is known."""
+    carried = deployment.decision.capacity.per_replica
     needs = [
-        reading.value / carries
-        for signal, carries in deployment.decision.capacity.per_replica.items()
+        reading.value / carried[signal]
+        for signal in sizing_signals(deployment)
         if isinstance(reading := deployment.snapshot.reading(signal), Known)
     ]
     return max(needs, default=None)
 
 
 def sizing_signals(deployment: DeploymentRecord) -> tuple[Signal, ...]:
-    """The signals this deployment is sized by, in the catalogue's order."""
-    return tuple(signal for signal in Signal if signal in deployment.decision.capacity.per_replica)
+    """The signals this deployment is sized by now, in the catalogue's order."""
+    deciding = size.sizing_signals(deployment.snapshot, deployment.decision.capacity)
+    return tuple(signal for signal in Signal if signal in deciding)

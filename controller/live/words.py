@@ -13,6 +13,7 @@ SIGNAL_NAMES = {
     Signal.REQUESTS: "requests/s",
     Signal.PREFILL_TOKENS: "prompt tokens/s",
     Signal.DECODE_TOKENS: "output tokens/s",
+    Signal.WORK: "work, full replicas",
 }
 _OLD_S = 10.0
 _HUNDRED = 100.0

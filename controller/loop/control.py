@@ -12,6 +12,7 @@ from controller.domain.state import PlannerState
 from controller.forecast.forecaster import Forecaster
 from controller.loop.acting import act, pending, refuse_unrecorded
 from controller.loop.collection import Collection
+from controller.loop.experience import experienced
 from controller.loop.journal import Journal
 from controller.loop.outlook import lead_times, plan_inputs
 from controller.loop.perception import Perception
@@ -79,7 +80,7 @@ class ControlLoop:
             return None
 
     async def tick(self) -> TickRecord:
-        """Collect, observe, forecast, decide, record, act, record again, export.
+        """Collect, observe, learn, forecast, decide, record, act, record again, export.
 
         Whether the target is still the one planned from is checked by the actuator, right before its write.
         """
@@ -93,10 +94,20 @@ class ControlLoop:
             collected = await self._collection.collect(now, deadline_s=self._collect_deadline_s())
         with timer.step("observe"):
             snapshots = self._perception.observe(collected.scrapes, policy, now)
+        with timer.step("learn"):
+            snapshots, self._state = experienced(
+                policy, snapshots, self._state, engine_work_of=self._perception.engine_work, now=now
+            )
         with timer.step("forecast"):
             leads = lead_times(policy, self._state, snapshots)
             inputs = plan_inputs(
-                policy, snapshots, leads, history_of=self._perception.history, forecaster=self._forecaster, now=now
+                policy,
+                snapshots,
+                leads,
+                state=self._state,
+                history_of=self._perception.history,
+                forecaster=self._forecaster,
+                now=now,
             )
         with timer.step("decide"):
             plan, self._state = decide(inputs, self._state, now=now)

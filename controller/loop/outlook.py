@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from controller.domain.capacity import CapacityMemory
 from controller.domain.forecast import Forecast, LeadTime
 from controller.domain.identity import DeploymentId
-from controller.domain.plan import Capacity
-from controller.domain.reading import Unknown
+from controller.domain.reading import Known, Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
 from controller.domain.state import PlannerState
 from controller.forecast.forecaster import Forecaster
-from controller.planner.capacity import capacity
+from controller.planner.capacity import WORK_SIGNALS, capacity, full_load_of, work_history
 from controller.planner.decide import PlanInput
 from controller.planner.lead import lead_time
+from controller.planner.size import sizing_signals
 from controller.policy.model import DeploymentPolicy, Policy
 
 _SHOWN_QUANTILES = (0.1, 0.5, 0.9)
@@ -36,6 +37,7 @@ def plan_inputs(
     snapshots: Sequence[Snapshot],
     leads: Mapping[DeploymentId, LeadTime],
     *,
+    state: PlannerState,
     history_of: HistoryOf,
     forecaster: Forecaster,
     now: float,
@@ -45,18 +47,20 @@ def plan_inputs(
     inputs = []
     for deployment in policy.deployments:
         lead = leads[deployment.id]
-        carried = capacity(deployment)
+        snapshot, learned = observed[deployment.id], state.memory(deployment.id).capacity
+        work = snapshot.reading(Signal.WORK)
+        carried = capacity(deployment, learned, work=work.value if isinstance(work, Known) else None)
         forecasts, unavailable = _forecasts(
             deployment,
-            carried,
+            sizing_signals(snapshot, carried),
             horizon_s=lead.p90_s + policy.control.interval_s,
-            history_of=history_of,
+            history_of=_with_work_history(deployment, learned, history_of),
             forecaster=forecaster,
             now=now,
         )
         inputs.append(
             PlanInput(
-                snapshot=observed[deployment.id],
+                snapshot=snapshot,
                 policy=deployment,
                 lead=lead,
                 capacity=carried,
@@ -67,9 +71,23 @@ def plan_inputs(
     return tuple(inputs)
 
 
+def _with_work_history(
+    deployment: DeploymentPolicy, learned: CapacityMemory | None, history_of: HistoryOf
+) -> HistoryOf:
+    """Past work is made of what was measured then, by what is known of the engines now."""
+    full = full_load_of(deployment, learned)
+
+    def history(wanted: DeploymentId, signal: Signal) -> History:
+        if signal is not Signal.WORK or isinstance(full, str):
+            return history_of(wanted, signal)
+        return work_history({measured: history_of(wanted, measured) for measured in WORK_SIGNALS}, full)
+
+    return history
+
+
 def _forecasts(
     deployment: DeploymentPolicy,
-    carried: Capacity,
+    signals: Sequence[Signal],
     *,
     horizon_s: float,
     history_of: HistoryOf,
@@ -84,7 +102,7 @@ def _forecasts(
         signal: forecaster.forecast(
             history_of(deployment.id, signal), signal, now=now, horizon_s=horizon_s, quantiles=quantiles
         )
-        for signal in carried.per_replica
+        for signal in signals
     }
     forecasts = tuple(answer for answer in answers.values() if isinstance(answer, Forecast))
     if forecasts:

@@ -8,7 +8,8 @@ from controller.domain.identity import DeploymentId
 from controller.domain.scrape import Scrape
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
-from controller.policy.model import ControlPolicy, Policy
+from controller.policy.model import ControlPolicy, DeploymentPolicy, Policy
+from controller.window.engine_work import EngineWork, engine_work
 from controller.window.history import DemandHistory
 from controller.window.observe import observe
 from controller.window.window import Window
@@ -35,6 +36,13 @@ class Perception:
         for snapshot in snapshots:
             self._histories.record(snapshot)
         return snapshots
+
+    def engine_work(self, deployment: DeploymentPolicy, now: float) -> EngineWork:
+        """Return what a deployment's engines did over the window; call it after ``observe``."""
+        if self._window is None:
+            return EngineWork(intervals=(), outcomes=None)
+        promised = deployment.objectives
+        return engine_work(self._window, deployment.id, now, ttft_s=promised.ttft_s, tpot_s=promised.itl_s)
 
     def history(self, deployment: DeploymentId, signal: Signal) -> History:
         """Return one signal's past."""

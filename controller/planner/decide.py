@@ -110,7 +110,7 @@ def _decide(given: PlanInput, memory: DeploymentMemory, now: float) -> _Verdict:
     memory = replace(memory, startup_seconds=recent_starts(memory, given.snapshot))
     current = given.snapshot.target_replicas
     if given.snapshot.status == NOT_DEPLOYED:
-        gone = DeploymentMemory(startup_seconds=memory.startup_seconds)
+        gone = DeploymentMemory(startup_seconds=memory.startup_seconds, capacity=memory.capacity)
         return _Verdict(_decision(given, None, Action.NONE, (), Reason.NOT_DEPLOYED), gone)
     if current is None:
         return _Verdict(_decision(given, None, Action.NONE, (), Reason.NO_DATA), replace(memory, known_since=None))

@@ -71,14 +71,18 @@ def size(
     forecast_unavailable: str | None,
     current: int,
 ) -> Sizing:
-    """Size by every known signal that has a capacity; the one that needs most replicas decides.
+    """Size by work where there is a capacity model and work is known, else by every known signal with a capacity.
+
+    Work counts what all other signals count, each in its own way, so they have no say beside it. Among
+    several signals the one that needs most replicas decides.
 
     With no signal known ``current`` is held: a forecast is not carried beyond what is known. With only
     some known, the result is never below ``current``. The forecast may add to the reactive number and
     never takes from it. No demand needs no replica only while ``snapshot.idle``, else one.
     """
-    known = _known(snapshot, capacity)
-    unknown = [signal for signal in capacity.per_replica if signal not in known]
+    signals = sizing_signals(snapshot, capacity)
+    known = _known(snapshot, signals)
+    unknown = [signal for signal in signals if signal not in known]
     if not known:
         detail = "; ".join(_why_unknown(snapshot, signal) for signal in unknown)
         held = Step("reactive", current, Reason.NO_DATA, f"hold {current}: {detail}")
@@ -103,8 +107,15 @@ def size(
     )
 
 
-def _known(snapshot: Snapshot, capacity: Capacity) -> Mapping[Signal, float]:
-    readings = {signal: snapshot.reading(signal) for signal in capacity.per_replica}
+def sizing_signals(snapshot: Snapshot, capacity: Capacity) -> tuple[Signal, ...]:
+    """Signals that decide now: work alone where it is known and has a capacity, else all that have one."""
+    if Signal.WORK in capacity.per_replica and isinstance(snapshot.reading(Signal.WORK), Known):
+        return (Signal.WORK,)
+    return tuple(capacity.per_replica)
+
+
+def _known(snapshot: Snapshot, signals: Sequence[Signal]) -> Mapping[Signal, float]:
+    readings = {signal: snapshot.reading(signal) for signal in signals}
     return {signal: reading.value for signal, reading in readings.items() if isinstance(reading, Known)}
 
 

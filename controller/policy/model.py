@@ -52,6 +52,15 @@ class Objectives(_Section):
     itl_s: PositiveSeconds = Field(default=0.1, description="Time between two tokens, seconds.")
 
 
+class IterationPrior(_Section):
+    """Seconds of one engine iteration, measured once (``foreserve profile``); goes on being learned."""
+
+    base_s: float = Field(gt=0, le=60, description="Seconds of every iteration.")
+    per_sequence_s: float = Field(gt=0, le=1, description="More for each decoding sequence.")
+    per_context_token_s: float = Field(gt=0, le=1, description="More for each context token of these.")
+    per_prefill_token_s: float = Field(gt=0, le=1, description="More for each prefilled token.")
+
+
 class CapacityPrior(_Section):
     """What one replica carries within the objectives. The signal that needs most replicas decides."""
 
@@ -61,6 +70,17 @@ class CapacityPrior(_Section):
     requests_per_s: float | None = Field(default=None, gt=0, description="Requests per second per replica.")
     prefill_tokens_per_s: float | None = Field(default=None, gt=0, description="Prompt tokens/s per replica.")
     decode_tokens_per_s: float | None = Field(default=None, gt=0, description="Output tokens/s per replica.")
+    learn: bool = Field(
+        default=True, description="Size by token work once learned from the engines; false keeps to the figures here."
+    )
+    iteration: IterationPrior | None = Field(
+        default=None, description="How long an engine iteration takes, before it is learned."
+    )
+    kv_cache_tokens: int | None = Field(default=None, ge=1, description="Tokens that one replica's KV cache holds.")
+    max_num_seqs: int | None = Field(default=None, ge=1, description="The engine's own limit of sequences at once.")
+    max_num_batched_tokens: int = Field(
+        default=2048, ge=1, description="The engine's own limit of tokens an iteration."
+    )
 
 
 class Costs(_Section):

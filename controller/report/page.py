@@ -24,6 +24,7 @@ _SIGNAL_NAMES = {
     Signal.REQUESTS: "requests per second",
     Signal.PREFILL_TOKENS: "prompt tokens per second",
     Signal.DECODE_TOKENS: "output tokens per second",
+    Signal.WORK: "work, in full replicas",
 }
 
 

@@ -34,6 +34,18 @@ def mean(buckets: Mapping[float, float]) -> float | None:
     return sum(count * (low if math.isinf(high) else (low + high) / 2) for low, high, count in shares) / total
 
 
+def beyond(buckets: Mapping[float, float], limit: float) -> tuple[float, float]:
+    """Return how many observations lie above ``limit``, linear inside its bucket, and how many there are."""
+    shares = _shares(buckets)
+    above = 0.0
+    for low, high, count in shares:
+        if low >= limit:
+            above += count
+        elif high > limit:
+            above += count if math.isinf(high) else count * (high - limit) / (high - low)
+    return above, sum(count for _, _, count in shares)
+
+
 def _shares(buckets: Mapping[float, float]) -> list[tuple[float, float, float]]:
     """(lower bound, upper bound, observations) per bucket, in order."""
     shares: list[tuple[float, float, float]] = []

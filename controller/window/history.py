@@ -11,7 +11,7 @@ import numpy as np
 
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known
-from controller.domain.signals import Signal
+from controller.domain.signals import MEASURED, Signal
 from controller.domain.snapshot import History, Snapshot
 
 HistoryEntry = tuple[DeploymentId, Signal, History]
@@ -40,7 +40,7 @@ class DemandHistory:
     def record(self, snapshot: Snapshot) -> None:
         """Take in the demand of one snapshot."""
         bin_index = math.floor(snapshot.at / self.step_s)
-        for signal in Signal:
+        for signal in MEASURED:
             reading = snapshot.reading(signal)
             track = self._tracks.setdefault((snapshot.id, signal), _Track(open_bin=bin_index))
             track.record(bin_index, reading.value if isinstance(reading, Known) else None, self.max_bins)

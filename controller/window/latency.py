@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from controller.catalog import scraped
 from controller.catalog.metric import Metric
+from controller.domain.engine import ServiceOutcomes
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.snapshot import Latency
@@ -33,6 +34,20 @@ def latency(moment: Moment, known: Mapping[str, KnownReplica]) -> Latency:
 def mean_request_s(moment: Moment, known: Mapping[str, KnownReplica]) -> float | None:
     """Mean time of a request inside the engine, in seconds, as exact as buckets allow; None if none finished."""
     return histogram.mean(_Observations(moment, scraped.VLLM_E2E, known).buckets)
+
+
+def service_outcomes(
+    moment: Moment, known: Mapping[str, KnownReplica], *, ttft_s: float, tpot_s: float
+) -> ServiceOutcomes | None:
+    """How many requests of the window missed an objective; None when none got a first token.
+
+    Objectives between two bucket bounds split their bucket evenly.
+    """
+    late, first_tokens = histogram.beyond(_Observations(moment, scraped.VLLM_TTFT, known).buckets, ttft_s)
+    slow, paced = histogram.beyond(_Observations(moment, scraped.VLLM_TPOT, known).buckets, tpot_s)
+    if first_tokens <= 0.0:
+        return None
+    return ServiceOutcomes(seconds=moment.window.window_s, first_tokens=first_tokens, late=late, paced=paced, slow=slow)
 
 
 def startup_p90_s(moment: Moment, deployment: DeploymentId) -> Reading:

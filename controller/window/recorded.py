@@ -19,8 +19,12 @@ _FOUND_BY: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     (scraped.VLLM_PROMPT_TOKENS, _BY_ENGINE_REPLICA),
     (scraped.VLLM_GENERATION_TOKENS, _BY_ENGINE_REPLICA),
     (scraped.VLLM_REQUEST_SUCCESS, _BY_ENGINE_REPLICA),
+    (scraped.VLLM_PREEMPTIONS, _BY_ENGINE_REPLICA),
+    (scraped.VLLM_PREFIX_HITS, _BY_ENGINE_REPLICA),
+    (scraped.VLLM_ITERATION_TOKENS, _BY_ENGINE_REPLICA),
     (scraped.VLLM_TTFT, _BY_ENGINE_REPLICA),
     (scraped.VLLM_ITL, _BY_ENGINE_REPLICA),
+    (scraped.VLLM_TPOT, _BY_ENGINE_REPLICA),
     (scraped.VLLM_E2E, _BY_ENGINE_REPLICA),
     (scraped.SERVE_PROCESSING, _BY_REPLICA),
     (scraped.SERVE_REQUESTS, _BY_REPLICA),
@@ -33,6 +37,9 @@ _FOUND_BY: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     (scraped.HAPROXY_DENIED, _BY_PROXY),
 )
 
+_COUNTED_ONLY = frozenset({scraped.VLLM_ITERATION_TOKENS})
+"""Histograms of which only the number of observations is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -44,6 +51,8 @@ class Recorded:
 
 
 def _sample_name(metric: Metric) -> str:
+    if metric in _COUNTED_ONLY:
+        return f"{metric.name}_count"
     return f"{metric.name}_bucket" if metric.kind is Kind.HISTOGRAM else metric.name
 
 

@@ -129,6 +129,7 @@ async def test_every_step_is_timed() -> None:
         "policy",
         "collect",
         "observe",
+        "learn",
         "forecast",
         "decide",
         "begin",

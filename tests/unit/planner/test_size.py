@@ -3,7 +3,7 @@
 import pytest
 
 from controller.domain.forecast import Forecast
-from controller.domain.plan import CapacitySource, Reason
+from controller.domain.plan import Capacity, CapacitySource, Reason
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.planner.capacity import capacity
@@ -112,3 +112,28 @@ def test_capacity_comes_from_the_policy_and_says_so() -> None:
 
     assert carried.per_replica == {Signal.ONGOING_REQUESTS: 8, Signal.DECODE_TOKENS: 100}
     assert (carried.source, carried.detail) == (CapacitySource.POLICY, "from the policy; not learned")
+
+
+LEARNED = Capacity(per_replica={Signal.WORK: 0.8, Signal.ONGOING_REQUESTS: 10.0}, source=CapacitySource.LEARNED)
+
+
+def sized_by_work(demand: dict[Signal, Reading], *, current: int = 2) -> Sizing:
+    return size(
+        seen(demand, target=current), LEARNED, (), quantile=0.9, forecast_unavailable="switched off", current=current
+    )
+
+
+def test_known_work_decides_alone_whatever_else_is_known() -> None:
+    piled_up = sized_by_work({Signal.WORK: Known(2.5), Signal.ONGOING_REQUESTS: Known(500.0)})
+    unseen = sized_by_work({Signal.WORK: Known(2.5), Signal.ONGOING_REQUESTS: Unknown("stale")})
+
+    assert piled_up.needed == unseen.needed == 4
+    assert piled_up.complete
+    assert unseen.complete
+
+
+def test_unknown_work_falls_back_to_the_other_signals_and_lowers_nothing() -> None:
+    result = sized_by_work({Signal.WORK: Unknown("no model"), Signal.ONGOING_REQUESTS: Known(5.0)}, current=3)
+
+    assert result.needed == 3
+    assert not result.complete

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.codec import HistoryEntry
 from controller.domain.identity import DeploymentId
-from controller.domain.signals import Signal
+from controller.domain.signals import MEASURED, Signal
 from controller.domain.snapshot import History
 from controller.store.histories import NOTHING_WRITTEN, Written, read_histories, write_histories
 from controller.store.schema import migrate
@@ -88,7 +88,7 @@ def test_after_a_restart_only_the_newest_bins_are_written(connection: sqlite3.Co
 
 
 def test_a_long_past_is_written_in_several_ticks(connection: sqlite3.Connection) -> None:
-    histories = [(CHAT, signal, History(start=0.0, step_s=1.0, values=(1.0,) * 60_000)) for signal in Signal]
+    histories = [(CHAT, signal, History(start=0.0, step_s=1.0, values=(1.0,) * 60_000)) for signal in MEASURED]
 
     written = write(connection, histories, NOTHING_WRITTEN)
     first = read(connection)

@@ -7,7 +7,7 @@ import pytest
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Unknown
 from controller.domain.scrape import Sample, SourceKind
-from controller.domain.signals import Signal
+from controller.domain.signals import MEASURED, Signal
 from controller.window.observe import observe
 from controller.window.window import Window
 from tests.captured import (
@@ -123,7 +123,7 @@ def test_absent_engine_gauges_beside_standing_counters_are_a_known_zero(watch):
 
     seen = watch.look(LLM, T + 30)
 
-    assert all(seen.reading(signal) == Known(0.0, 0.0) for signal in Signal)
+    assert all(seen.reading(signal) == Known(0.0, 0.0) for signal in MEASURED)
     assert seen.queued_requests == Known(0.0, 0.0)
     assert seen.kv_cache_usage == Known(0.0, 0.0)
     assert seen.idle

@@ -1,0 +1,59 @@
+"""Writes a replay's report: report.json for programs, report.html for people."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from pydantic import TypeAdapter
+
+from controller.errors import BadInputError
+from controller.simulation.comparison import Comparison
+
+_COMPARISON = TypeAdapter(Comparison)
+
+
+def write_replay_report(directory: Path, comparison: Comparison) -> None:
+    """Write ``report.json`` and ``report.html`` into ``directory``, which is made if it is not there.
+
+    Raises:
+        BadInputError: the directory cannot be written to.
+
+    """
+    data = _without_charts(comparison)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        (directory / "report.html").write_text(render_replay(comparison), encoding="utf-8")
+    except OSError as exc:
+        msg = f"{directory}: the report cannot be written: {exc.strerror or exc}"
+        raise BadInputError(msg) from exc
+
+
+def render_replay(comparison: Comparison) -> str:
+    """The whole page as text, with everything in it."""
+    environment = Environment(
+        loader=PackageLoader("controller.report", "."),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder = files("controller.report")
+    return environment.get_template("replay.html").render(
+        comparison=comparison,
+        data=_COMPARISON.dump_python(comparison, mode="json"),
+        style=folder.joinpath("page.css").read_text() + folder.joinpath("vendor/uPlot.min.css").read_text(),
+        library=folder.joinpath("vendor/uPlot.iife.min.js").read_text(),
+        script=folder.joinpath("replay.js").read_text(),
+    )
+
+
+def _without_charts(comparison: Comparison) -> dict[str, Any]:
+    data: dict[str, Any] = _COMPARISON.dump_python(comparison, mode="json")
+    for policy in data["policies"]:
+        del policy["samples"]
+    return data

@@ -1,0 +1,121 @@
+"""Runs the real control loop on a simulated fleet, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import structlog
+
+from controller.domain.state import PlannerState
+from controller.forecast.plain import PlainForecaster
+from controller.loop.collection import Collection
+from controller.loop.control import ControlLoop
+from controller.loop.journal import Journal
+from controller.loop.perception import Perception
+from controller.loop.policy_source import PolicyInForce
+from controller.loop.unrecorded import NothingKept
+from controller.policy.load import LoadedPolicy
+from controller.policy.model import Mode
+from controller.ports import Exporter
+from controller.simulation.cluster import ClusterSpec
+from controller.simulation.demand import Demand
+from controller.simulation.driver import Progress, Run, Sampler, end_of_run, ignore_progress
+from controller.simulation.fleet import Fleet
+from controller.simulation.outcome import Objectives
+from controller.simulation.pages import Pages
+from controller.simulation.past import Past
+from controller.simulation.ports import CountedEvents, FixedPolicy, SimulatedActuator, SimulatedCollector
+from controller.simulation.virtual_clock import START_OF_TIME, VirtualClock
+from controller.window.history import DemandHistory
+
+
+def run_control_loop(
+    loaded: LoadedPolicy,
+    demand: Demand,
+    cluster: ClusterSpec,
+    *,
+    name: str,
+    seed: int,
+    initial: int,
+    objectives: Objectives,
+    past: Past | None = None,
+    exporters: tuple[Exporter, ...] = (),
+    progress: Progress = ignore_progress,
+) -> Run:
+    """Let the controller scale a fleet that begins with ``initial`` ready replicas, by its first deployment's policy.
+
+    Everything but the ports is what runs in production: collection, window, forecast, planner and ledger. Limits are
+    the policy's within the cluster's. ``past`` is what the controller had seen before.
+    """
+    run = _Controlled(
+        _within(loaded, cluster), demand, cluster, seed=seed, initial=initial, past=past, exporters=exporters
+    )
+    return asyncio.run(run.run(name=name, objectives=objectives, progress=progress))
+
+
+class _Controlled:
+    def __init__(
+        self,
+        loaded: LoadedPolicy,
+        demand: Demand,
+        cluster: ClusterSpec,
+        *,
+        seed: int,
+        initial: int,
+        past: Past | None,
+        exporters: tuple[Exporter, ...],
+    ) -> None:
+        self._demand = demand
+        self._seed = seed
+        deployment = loaded.policy.deployments[0].id
+        self._clock = VirtualClock(START_OF_TIME + (0.0 if past is None else past.length_s))
+        self._fleet = Fleet(demand, cluster, seed=seed, initial=initial)
+        pages = Pages(deployment, origin=self._clock.origin)
+        histories = DemandHistory()
+        if past is not None:
+            histories.restore(past.entries(deployment, self._clock.origin, histories))
+        actuator = SimulatedActuator(self._fleet, pages)
+        events = CountedEvents()
+        log = structlog.wrap_logger(
+            structlog.PrintLogger(io.StringIO()), processors=[structlog.processors.JSONRenderer()]
+        )
+        self._loop = ControlLoop(
+            clock=self._clock,
+            policy=PolicyInForce(source=FixedPolicy(loaded), advisory=False, log=log, observer=events),
+            collection=Collection(collectors={"fleet": SimulatedCollector(self._fleet, pages)}, clock=self._clock),
+            perception=Perception(histories=histories),
+            forecaster=PlainForecaster(),
+            actuators=dict.fromkeys(Mode, actuator),
+            journal=Journal(store=NothingKept(), log=log, observer=events),
+            exporters=exporters,
+            observer=events,
+            log=log,
+            state=PlannerState(),
+            last_tick=0,
+        )
+
+    async def run(self, *, name: str, objectives: Objectives, progress: Progress) -> Run:
+        """Tick from the beginning of the demand to its end."""
+        sampler = Sampler(self._demand.length_s)
+        at = 0.0
+        while at < self._demand.length_s:
+            self._fleet.advance(at)
+            self._clock.set(at)
+            await self._loop.tick()
+            sampler.note(self._fleet.observe())
+            progress(at / self._demand.length_s)
+            at += self._loop.interval_s
+        progress(1.0)
+        await self._loop.close()
+        return end_of_run(self._fleet, self._demand, name=name, seed=self._seed, objectives=objectives, sampler=sampler)
+
+
+def _within(loaded: LoadedPolicy, cluster: ClusterSpec) -> LoadedPolicy:
+    """Return the first deployment's policy, with limits that the cluster can keep."""
+    first = loaded.policy.deployments[0]
+    most = min(first.limits.max_replicas, cluster.limits.max_replicas)
+    least = min(max(first.limits.min_replicas, cluster.limits.min_replicas), most)
+    limits = first.limits.model_copy(update={"min_replicas": least, "max_replicas": most})
+    policy = loaded.policy.model_copy(update={"deployments": (first.model_copy(update={"limits": limits}),)})
+    return LoadedPolicy(policy=policy, version=loaded.version, path=loaded.path)

@@ -1,0 +1,1 @@
+"""Autoscalers that others publish, by their own rules. Each is one small file."""
