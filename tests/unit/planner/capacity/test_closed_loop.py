@@ -20,7 +20,7 @@ POLICY = {
     "application": "chat",
     "deployment": "llama",
     "limits": {"max_replicas": 40},
-    "capacity": {"target_ongoing_requests": 12, "kv_cache_tokens": 41_900},
+    "capacity": {"learn": True, "target_ongoing_requests": 12, "kv_cache_tokens": 41_900},
     "forecast": {"enabled": False},
 }
 

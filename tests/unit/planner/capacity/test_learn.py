@@ -32,7 +32,7 @@ def policy(**prior: object) -> DeploymentPolicy:
             "application": "chat",
             "deployment": "llama",
             "limits": {"max_replicas": 10},
-            "capacity": {"target_ongoing_requests": 12, "kv_cache_tokens": 41_900, **prior},
+            "capacity": {"learn": True, "target_ongoing_requests": 12, "kv_cache_tokens": 41_900, **prior},
         }
     )
 
