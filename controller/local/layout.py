@@ -57,6 +57,11 @@ class Layout:
         """One line per request of the traffic."""
         return self.root / "requests.jsonl"
 
+    @property
+    def serve_token(self) -> Path:
+        """Ray's token, readable by its owner only, for other commands; gone when the run has ended."""
+        return self.run.scratch / "serve-token"
+
     def log(self, name: str) -> Path:
         """Path of the log called ``name``."""
         return self.root / "logs" / f"{name}.log"

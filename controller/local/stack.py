@@ -116,7 +116,8 @@ class LocalStack:
         links = {"OpenAI API": f"{self.openai_url}/v1", "Controller": self.controller_url}
         if self.options.with_prometheus:
             links["Prometheus"] = self.prometheus_url
-        return links | {"Ray dashboard": self.dashboard_url, "Files": str(self.files.root)}
+        links |= {"Ray dashboard": self.dashboard_url, "Its token": str(self.files.serve_token)}
+        return links | {"Files": str(self.files.root)}
 
     def start(self, steps: Steps) -> None:
         """Go through every step. What had been started stays until ``stop``.
@@ -214,6 +215,8 @@ class LocalStack:
             raise ForeserveError(msg)
 
     def _start_ray(self) -> None:
+        self.files.serve_token.touch(mode=0o600)
+        self.files.serve_token.write_text(self.token)
         env = ray_cluster.ray_environment(os.environ, self.files, self.ports, self.token)
         child = ray_cluster.start(self.files, self.ports, env)
         self._children.append(child)
