@@ -126,7 +126,7 @@ async def test_a_late_send_counts_from_when_it_was_due(serve, chat) -> None:
     row = result.rows[0]
     assert 0.5 <= row.lag_s < 1.0
     assert row.ttft_from_schedule_s == row.ttft_s + row.lag_s
-    assert result.summary.ttft_from_schedule.p50 > 0.5
+    assert result.summary.ttft_from_schedule.p50 >= 0.5 * 0.995
 
 
 async def test_requests_ask_for_exactly_what_the_trace_says(serve, chat) -> None:
