@@ -100,7 +100,12 @@ def _forecasts(
     quantiles = sorted({*_SHOWN_QUANTILES, deployment.forecast.target_quantile})
     answers = {
         signal: forecaster.forecast(
-            history_of(deployment.id, signal), signal, now=now, horizon_s=horizon_s, quantiles=quantiles
+            history_of(deployment.id, signal),
+            signal,
+            now=now,
+            horizon_s=horizon_s,
+            quantiles=quantiles,
+            deployment=deployment.id,
         )
         for signal in signals
     }

@@ -8,7 +8,7 @@ import io
 import structlog
 
 from controller.domain.state import PlannerState
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.journal import Journal
@@ -85,7 +85,7 @@ class _Controlled:
             policy=PolicyInForce(source=FixedPolicy(loaded), advisory=False, log=log, observer=events),
             collection=Collection(collectors={"fleet": SimulatedCollector(self._fleet, pages)}, clock=self._clock),
             perception=Perception(histories=histories),
-            forecaster=PlainForecaster(),
+            forecaster=AdaptiveForecaster(),
             actuators=dict.fromkeys(Mode, actuator),
             journal=Journal(store=NothingKept(), log=log, observer=events),
             exporters=exporters,

@@ -15,7 +15,7 @@ from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.scrape import SourceKind
 from controller.domain.state import PlannerState
 from controller.export.log import json_log
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.journal import Journal
@@ -153,7 +153,7 @@ class World:
             policy=PolicyInForce(source=source, advisory=advisory, log=log, observer=self.events),
             collection=Collection(collectors=collectors, clock=clock),
             perception=Perception(histories=demand_history),
-            forecaster=PlainForecaster(),
+            forecaster=AdaptiveForecaster(),
             actuators={
                 Mode.DIRECT: actuator or self.direct,
                 Mode.ADVISORY: SimulatedActuator(self.deployment, advisory=True),
