@@ -33,7 +33,10 @@ _EXTREME = 30.0
 _TYPICAL = 1.25
 """A normal error's standard deviation over its mean size."""
 
-_UNSURE = 60.0
+_SCALE_DOUBT = np.array([2.0, 1.0, 0.0])
+"""Prior reluctance to believe that the band should follow the unrest quickly."""
+
+_UNSURE = 100.0
 """Horizons of outcomes after which losses count half against prior doubt."""
 
 
@@ -67,7 +70,7 @@ class Experts:
         belief = SHARPNESS * horizons / (horizons + _UNSURE)
         typical = np.maximum(self.typical, np.finfo(np.float64).tiny)[:, None, None]
         excess = belief * (self.loss - self.loss.min(axis=(1, 2), keepdims=True)) / typical
-        excess = excess + doubt[:, None] / (1 + horizons / _UNSURE)
+        excess = excess + (doubt[:, None] + _SCALE_DOUBT) / (1 + horizons / _UNSURE)
         excess = np.where(np.isfinite(quantiles), excess, np.inf)
         weights = np.exp(excess.min(axis=(1, 2), keepdims=True) - excess)
         normal: FloatArray = weights / weights.sum(axis=(1, 2), keepdims=True)

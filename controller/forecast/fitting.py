@@ -13,6 +13,7 @@ from controller.forecast.features import features
 from controller.forecast.fitted import VERSION, FittedModel, Forest
 from controller.forecast.past import Past
 from controller.forecast.seasons import season_s
+from controller.forecast.target import Target
 
 _LEAST_ROWS = 200
 _MOST_ROWS = 8000
@@ -29,23 +30,27 @@ def fit(history: History, *, horizon_s: float, probabilities: Sequence[float], s
     return fit_past(Past.of(history), horizon_s=horizon_s, probabilities=probabilities, seed=seed)
 
 
-def fit_past(past: Past, *, horizon_s: float, probabilities: Sequence[float], seed: int) -> FittedModel | None:
-    """``fit`` for a past that is already read."""
+def fit_past(
+    past: Past, *, horizon_s: float, probabilities: Sequence[float], seed: int, target: Target = Target.MAXIMUM
+) -> FittedModel | None:
+    """``fit`` for a past that is already read, and any target."""
+    maximum = target is Target.MAXIMUM
     ahead = max(1, round(horizon_s / past.step_s))
     first = max(0, past.size - round(_LONGEST_S / past.step_s))
     origins = np.arange(first, past.size - ahead)
     if origins.size < _LEAST_ROWS:
         return None
-    outcome = past.largest(origins, ahead)
+    outcome = past.after(origins, ahead, maximum=maximum)
     origins = origins[np.isfinite(outcome) & np.isfinite(past.at(origins))]
     if origins.size < _LEAST_ROWS:
         return None
     origins = _some_of(origins, seed)
     season = season_s(past)
     seen = features(past, origins, ahead=ahead, season_s=season)
-    target = np.clip((past.largest(origins, ahead) - seen.level) / seen.unrest, -_EXTREME, _EXTREME)
+    outcome = past.after(origins, ahead, maximum=maximum)
+    errors = np.clip((outcome - seen.level) / seen.unrest, -_EXTREME, _EXTREME)
     telling = [column for column in range(seen.rows.shape[1]) if _varies(seen.rows[:, column])]
-    forests = tuple(_forest(seen.rows, target, telling, probability, seed) for probability in probabilities)
+    forests = tuple(_forest(seen.rows, errors, telling, probability, seed) for probability in probabilities)
     return FittedModel(
         VERSION, past.end, horizon_s, past.step_s, season, tuple(probabilities), forests, int(origins.size)
     )

@@ -12,7 +12,7 @@ class LastValue:
     """Predicts the newest measurement."""
 
     names = ("last_value",)
-    doubt = (0.5,)
+    doubt = (1.0,)
 
     def points(self, moment: Moment) -> FloatArray:
         """Return the newest measurement."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import chain
 from statistics import median
 
@@ -22,6 +21,7 @@ from controller.forecast.pending import Outcome, Pending, Prediction, settle
 from controller.forecast.retrospect import Retrospect
 from controller.forecast.seasonal import Seasonal
 from controller.forecast.smoothing import Smoothing
+from controller.forecast.target import Target
 from controller.forecast.trust import TRUSTED, Score, Trust
 from controller.forecast.unrest import Unrest
 
@@ -41,15 +41,6 @@ horizon): that demand once jumped from 4 to 16 does not mean that it may now jum
 
 _PEAK_HORIZONS = 20.0
 """A peak is forgotten over this many horizons."""
-
-
-class Target(StrEnum):
-    """Which number of the horizon is predicted."""
-
-    MAXIMUM = "maximum"
-    """The largest measurement until its end."""
-    END = "end"
-    """The measurement at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,10 @@ class Past:
         inside = (places >= 0) & (places < self.size)
         return np.where(inside, self.values[np.clip(places, 0, self.size - 1)], np.nan)
 
+    def after(self, origins: IntArray, ahead: int, *, maximum: bool) -> FloatArray:
+        """What came: the largest of the ``ahead`` steps after each origin, or the last of them."""
+        return self.largest(origins, ahead) if maximum else self.at(origins + ahead)
+
     def largest(self, after: IntArray, ahead: int) -> FloatArray:
         """Largest of the ``ahead`` steps after each of ``after``; NaN unless at least half are known."""
         futures = self.at(after[:, None] + np.arange(1, ahead + 1))

@@ -13,7 +13,7 @@ class Smoothing:
     """Predicts levels with memories from two strides to four horizons."""
 
     names = tuple(f"smoothing_{scale}" for scale in _USED)
-    doubt = (0.0, 0.0, 0.0, 0.5, 1.0)
+    doubt = (0.7, 0.0, 0.0, 0.5, 1.5)
 
     _places = tuple(SCALES.index(scale) for scale in _USED)
 
