@@ -7,6 +7,7 @@ Each ``*.csv.gz`` has columns ``t_s,n[,prompt_tokens,output_tokens][,gap]``, one
 every bin the 0.9 quantile of the target is predicted from the bins so far: the largest bin until the
 horizon (``maximum``), or the bin at the horizon (``end``). Scored is the mean pinball loss over all bins
 after the first two days (or the first third) for which all methods gave an answer, relative to last value.
+Columns with fewer than 20 independent horizons (series of an hour) are shown in brackets and do not count.
 statsforecast is needed for its two rivals (``pip install foreserve[bench]``), which are left out without.
 """
 
@@ -42,6 +43,7 @@ _LONGEST_DAYS = 15
 _WINDOW_S = 6 * 3600.0
 _STEADY = 0.03
 _ANSWERED = 0.5
+_FEWEST_HORIZONS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,18 @@ class Column:
 
     series: str
     horizon_s: float
+    horizons: float = 0.0
     scores: dict[str, Score] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """Series and horizon."""
         return f"{self.series} {self.horizon_s / 60:g} min"
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is enough to tell methods apart."""
+        return self.horizons >= _FEWEST_HORIZONS
 
     def relative(self, method: str) -> float:
         """Loss relative to last value."""
@@ -193,6 +201,7 @@ def column(series: Series, ahead: int, target: Target, methods: list[str], progr
     for quantile in served.values():
         if np.isfinite(quantile[counted]).mean() > _ANSWERED:
             counted &= np.isfinite(quantile)
+    found.horizons = float(counted.sum()) / ahead
     for method, quantile in served.items():
         if np.isfinite(quantile[counted]).all():
             found.scores[method] = scored(quantile, actual, counted, series.step_s)
@@ -204,15 +213,17 @@ def table(columns: list[Column], methods: list[str]) -> str:
     rows = []
     for method in methods:
         shown = [one.relative(method) if method in one.scores else math.nan for one in columns]
-        known = [value for value in shown if math.isfinite(value)]
+        known = [value for one, value in zip(columns, shown, strict=True) if one.counts and math.isfinite(value)]
         if not known:
             continue
         mean = math.exp(sum(map(math.log, known)) / len(known))
-        coverage = [one.scores[method].coverage for one in columns if method in one.scores]
-        rows.append((len(known) < len(columns), mean, method, shown, coverage))
+        coverage = [one.scores[method].coverage for one in columns if one.counts and method in one.scores]
+        rows.append((len(known) < sum(one.counts for one in columns), mean, method, shown, coverage))
     rows.sort(key=lambda row: (row[0], row[1]))
     lines = [
-        "| method | geometric mean | coverage | " + " | ".join(one.title for one in columns) + " |",
+        "| method | geometric mean | coverage | "
+        + " | ".join(one.title if one.counts else f"({one.title})" for one in columns)
+        + " |",
         "|---|---|---|" + "---|" * len(columns),
     ]
     for lacks, mean, method, shown, coverage in rows:
@@ -224,6 +235,7 @@ def table(columns: list[Column], methods: list[str]) -> str:
 
 def verdict(columns: list[Column], methods: list[str]) -> str:
     """Ours against the best single rival, and column by column against the best of all."""
+    columns = [one for one in columns if one.counts]
 
     def mean(method: str) -> float:
         if any(method not in one.scores for one in columns):

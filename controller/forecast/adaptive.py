@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -106,10 +106,11 @@ class AdaptiveForecaster:
         """Go on from a checkpoint."""
         self._tracks.update(tracks)
 
-    def forget(self, kept: Sequence[DeploymentId]) -> None:
-        """Drop deployments that are no longer planned."""
-        self._tracks = {key: track for key, track in self._tracks.items() if key[0] in kept}
-        self._memories = {key: memory for key, memory in self._memories.items() if key[0] in kept}
+    def forget(self, kept: Collection[DeploymentId]) -> None:
+        """Drop all deployments but those that are still planned."""
+        for known in (self._tracks, self._memories):
+            for key in [key for key in known if key[0] not in kept]:
+                del known[key]
 
     def standings(self) -> Mapping[Key, Standing]:
         """Return each signal's live record."""

@@ -21,8 +21,9 @@ LONG_STEP_S = 60.0
 LONG_BINS = 15 * 1440
 """Fifteen days of minutes: two weeks to learn from, and the day before them."""
 
-_LOOKED_AT_EACH_TICK = 20
-"""Signals whose long past is read anew in one tick: about two milliseconds each."""
+_LOOK_EVERY_S = 120.0
+_LOOKED_AT_EACH_TICK = 8
+"""Signals whose long past is read anew in one tick: bounds the tick, about ten milliseconds each."""
 
 _FIRST_FIT_S = 86_400.0
 _REFIT_S = 86_400.0
@@ -33,6 +34,10 @@ LongHistoryOf = Callable[[DeploymentId, Signal], History]
 
 class Fitter(Protocol):
     """Fits models beside the loop; see ``FitWorker``."""
+
+    def close(self) -> None:
+        """End whatever is under way."""
+        ...
 
     def offer(self, request: FitRequest) -> bool:
         """Start a fit, unless one is under way."""
@@ -58,6 +63,9 @@ class FitAtOnce:
         )
         self._done = FitResult(request.key, model, None if model is not None else "not enough history")
         return True
+
+    def close(self) -> None:
+        """Nothing is under way."""
 
     def poll(self) -> FitResult | None:
         """Return the fit that was made."""
@@ -89,13 +97,18 @@ class Foresight:
     _cares: dict[Key, _Care] = field(default_factory=dict)
 
     def record(self, snapshots: Sequence[Snapshot]) -> None:
-        """Take in one tick's demand."""
+        """Take in one tick's demand; what was learned about deployments that are gone is dropped."""
+        self.forecaster.forget({snapshot.id for snapshot in snapshots})
         for snapshot in snapshots:
             self.histories.record(snapshot)
 
     def restore(self, entries: Sequence[HistoryEntry]) -> None:
         """Go on from stored histories; those of other steps are left out."""
         self.histories.restore(entries)
+
+    def close(self) -> None:
+        """End a fit under way."""
+        self.fitter.close()
 
     def tend(self, now: float, *, history_of: LongHistoryOf | None = None) -> None:
         """Look at the long past of some signals, take over a finished fit, and start the next one.
@@ -106,7 +119,7 @@ class Foresight:
         self._cares = {key: self._cares.get(key, _Care()) for key in tracks}
         source = history_of or self.histories.history
         due = sorted(
-            (key for key, care in self._cares.items() if now - care.looked_at >= LONG_STEP_S),
+            (key for key, care in self._cares.items() if now - care.looked_at >= _LOOK_EVERY_S),
             key=lambda key: self._cares[key].looked_at,
         )
         for key in due[:_LOOKED_AT_EACH_TICK]:

@@ -61,6 +61,9 @@ class Reluctant:
     def poll(self) -> FitResult | None:
         return None
 
+    def close(self) -> None:
+        pass
+
 
 def test_nothing_is_fitted_to_less_than_a_day_and_one_fit_is_asked_for_at_a_time() -> None:
     fitter = Reluctant()
