@@ -48,8 +48,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ]; then
 fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-# Twice quiet: warnings about indexes say nothing to the reader; all of it is in the log.
-pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet --log "$venv/install.log")
+pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
 say "installing CPU torch"
 if ! "${pip[@]}" install --no-deps -r requirements/torch-cpu.lock 2>/dev/null; then
   "${pip[@]}" install --no-deps --extra-index-url https://download.pytorch.org/whl/cpu -r requirements/torch-cpu.lock
