@@ -19,8 +19,8 @@ class TrafficOptions:
     """
 
     trace: str = "day_rise_fall"
-    speed: float = 100.0
-    rate_scale: float = 0.2
+    speed: float = 120.0
+    rate_scale: float = 0.17
     prompt_tokens_max: int = 256
     output_tokens_max: int = 128
 
