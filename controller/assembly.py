@@ -18,9 +18,11 @@ from controller.collectors.prometheus import PrometheusCollector
 from controller.collectors.ray_agents import RayAgentsCollector
 from controller.collectors.serve_state import ServeStateCollector
 from controller.domain.state import PlannerState
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
+from controller.loop.fitting import FitWorker
+from controller.loop.foresight import Foresight
 from controller.loop.journal import Journal
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
@@ -75,7 +77,7 @@ def control_loop(
         policy=policy,
         collection=Collection(collectors=_collectors(settings, around), clock=around.clock),
         perception=Perception(histories=histories),
-        forecaster=PlainForecaster(),
+        foresight=Foresight(AdaptiveForecaster(), FitWorker(clock=around.clock)),
         actuators={
             Mode.DIRECT: ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits),
             Mode.ADVISORY: AdvisoryActuator(client=around.client),

@@ -13,7 +13,7 @@ from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, ReplicaCounts, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 from controller.planner.capacity import capacity
 from controller.planner.decide import Plan, PlanInput, decide, note_outcomes
 from controller.planner.lead import lead_time
@@ -136,6 +136,7 @@ class SimulatedDeployment:
     ready: list[int] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
     _past: list[float | None] = field(default_factory=list)
+    _forecaster: AdaptiveForecaster = field(default_factory=AdaptiveForecaster)
     _born: list[float] = field(default_factory=list)
 
     def run(self, seconds: float, *, blind: Callable[[float], bool] = lambda _at: False) -> SimulatedDeployment:
@@ -189,12 +190,13 @@ class SimulatedDeployment:
         answer: Forecast | Unknown = Unknown("switched off by the policy")
         if self.rules.forecast.enabled:
             past = History(start=self.now - self.tick_s * len(self._past), step_s=self.tick_s, values=tuple(self._past))
-            answer = PlainForecaster().forecast(
+            answer = self._forecaster.forecast(
                 past,
                 Signal.ONGOING_REQUESTS,
                 now=self.now,
                 horizon_s=lead.p90_s + self.tick_s,
                 quantiles=(0.5, 0.9, self.rules.forecast.target_quantile),
+                deployment=observed.id,
             )
         return PlanInput(
             snapshot=observed,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from controller.forecast.series import FloatArray, Series
+import numpy as np
+
+from controller.forecast.arrays import FloatArray
+from controller.forecast.candidate import Moment
 
 
 class LastValue:
-    """Predicts the newest step's mean."""
+    """Predicts the newest measurement."""
 
-    name = "last_value"
+    names = ("last_value",)
+    doubt = (1.0,)
 
-    def points(self, series: Series, ahead: int, origins: int) -> FloatArray:  # noqa: ARG002 - any horizon alike
-        """Return each origin's own mean; NaN at a gap."""
-        return series.means[-origins:]
+    def points(self, moment: Moment) -> FloatArray:
+        """Return the newest measurement."""
+        return np.array([[moment.levels.last]])

@@ -9,12 +9,12 @@ from structlog.typing import FilteringBoundLogger
 from controller.domain.plan import Outcome
 from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
-from controller.forecast.forecaster import Forecaster
 from controller.loop.acting import act, pending, refuse_unrecorded
 from controller.loop.collection import Collection
 from controller.loop.experience import experienced
+from controller.loop.foresight import Foresight
 from controller.loop.journal import Journal
-from controller.loop.outlook import lead_times, plan_inputs
+from controller.loop.outlook import lead_times, plan_inputs, work_included
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
 from controller.loop.recording import Draft
@@ -41,7 +41,7 @@ class ControlLoop:
         policy: PolicyInForce,
         collection: Collection,
         perception: Perception,
-        forecaster: Forecaster,
+        foresight: Foresight,
         actuators: Mapping[Mode, Actuator],
         journal: Journal,
         exporters: Sequence[Exporter],
@@ -55,7 +55,7 @@ class ControlLoop:
         self._policy = policy
         self._collection = collection
         self._perception = perception
-        self._forecaster = forecaster
+        self._foresight = foresight
         self._actuators = actuators
         self._journal = journal
         self._exporters = exporters
@@ -94,6 +94,7 @@ class ControlLoop:
             collected = await self._collection.collect(now, deadline_s=self._collect_deadline_s())
         with timer.step("observe"):
             snapshots = self._perception.observe(collected.scrapes, policy, now)
+            self._foresight.record(snapshots)
         with timer.step("learn"):
             snapshots, self._state = experienced(
                 policy, snapshots, self._state, engine_work_of=self._perception.engine_work, now=now
@@ -106,9 +107,11 @@ class ControlLoop:
                 leads,
                 state=self._state,
                 history_of=self._perception.history,
-                forecaster=self._forecaster,
+                forecaster=self._foresight.forecaster,
                 now=now,
             )
+            long_past = work_included(policy, self._state, self._foresight.histories.history)
+            self._foresight.tend(now, history_of=long_past)
         with timer.step("decide"):
             plan, self._state = decide(inputs, self._state, now=now)
         draft = Draft(
@@ -136,6 +139,7 @@ class ControlLoop:
 
     async def close(self) -> None:
         """Release connections and the store."""
+        self._foresight.close()
         await self._collection.close()
         for actuator in self._actuators.values():
             await actuator.close()

@@ -71,6 +71,15 @@ def plan_inputs(
     return tuple(inputs)
 
 
+def work_included(policy: Policy, state: PlannerState, history_of: HistoryOf) -> HistoryOf:
+    """The same histories, and those of work, for all deployments of the policy."""
+    by_deployment = {
+        deployment.id: _with_work_history(deployment, state.memory(deployment.id).capacity, history_of)
+        for deployment in policy.deployments
+    }
+    return lambda wanted, signal: by_deployment.get(wanted, history_of)(wanted, signal)
+
+
 def _with_work_history(
     deployment: DeploymentPolicy, learned: CapacityMemory | None, history_of: HistoryOf
 ) -> HistoryOf:
@@ -100,7 +109,12 @@ def _forecasts(
     quantiles = sorted({*_SHOWN_QUANTILES, deployment.forecast.target_quantile})
     answers = {
         signal: forecaster.forecast(
-            history_of(deployment.id, signal), signal, now=now, horizon_s=horizon_s, quantiles=quantiles
+            history_of(deployment.id, signal),
+            signal,
+            now=now,
+            horizon_s=horizon_s,
+            quantiles=quantiles,
+            deployment=deployment.id,
         )
         for signal in signals
     }

@@ -14,6 +14,8 @@ from controller.window.history import DemandHistory
 from controller.window.observe import observe
 from controller.window.window import Window
 
+_NEWEST_BINS = 1440
+
 
 class Perception:
     """Holds the window and the demand histories.
@@ -45,8 +47,8 @@ class Perception:
         return engine_work(self._window, deployment.id, now, ttft_s=promised.ttft_s, tpot_s=promised.itl_s)
 
     def history(self, deployment: DeploymentId, signal: Signal) -> History:
-        """Return one signal's past."""
-        return self._histories.history(deployment, signal)
+        """Return one signal's newest past, enough for a forecaster that has not followed it yet."""
+        return self._histories.history(deployment, signal, last_bins=_NEWEST_BINS)
 
     def entries(self) -> tuple[tuple[DeploymentId, Signal, History], ...]:
         """Return every history, for the checkpoint."""

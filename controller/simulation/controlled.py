@@ -8,9 +8,10 @@ import io
 import structlog
 
 from controller.domain.state import PlannerState
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
+from controller.loop.foresight import FitAtOnce, Foresight
 from controller.loop.journal import Journal
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
@@ -72,9 +73,10 @@ class _Controlled:
         self._clock = VirtualClock(START_OF_TIME + (0.0 if past is None else past.length_s))
         self._fleet = Fleet(demand, cluster, seed=seed, initial=initial)
         pages = Pages(deployment, origin=self._clock.origin)
-        histories = DemandHistory()
+        histories, foresight = DemandHistory(), Foresight(AdaptiveForecaster(), FitAtOnce())
         if past is not None:
             histories.restore(past.entries(deployment, self._clock.origin, histories))
+            foresight.restore(past.entries(deployment, self._clock.origin, foresight.histories))
         actuator = SimulatedActuator(self._fleet, pages)
         events = CountedEvents()
         log = structlog.wrap_logger(
@@ -85,7 +87,7 @@ class _Controlled:
             policy=PolicyInForce(source=FixedPolicy(loaded), advisory=False, log=log, observer=events),
             collection=Collection(collectors={"fleet": SimulatedCollector(self._fleet, pages)}, clock=self._clock),
             perception=Perception(histories=histories),
-            forecaster=PlainForecaster(),
+            foresight=foresight,
             actuators=dict.fromkeys(Mode, actuator),
             journal=Journal(store=NothingKept(), log=log, observer=events),
             exporters=exporters,

@@ -45,10 +45,10 @@ class DemandHistory:
             track = self._tracks.setdefault((snapshot.id, signal), _Track(open_bin=bin_index))
             track.record(bin_index, reading.value if isinstance(reading, Known) else None, self.max_bins)
 
-    def history(self, deployment: DeploymentId, signal: Signal) -> History:
-        """Return the finished bins of one signal; empty when it was never recorded."""
+    def history(self, deployment: DeploymentId, signal: Signal, *, last_bins: int | None = None) -> History:
+        """Return the finished bins of one signal, or the newest ``last_bins``; empty when it was never recorded."""
         track = self._tracks.get((deployment, signal))
-        return History(start=0.0, step_s=self.step_s) if track is None else self._history(track, None)
+        return History(start=0.0, step_s=self.step_s) if track is None else self._history(track, last_bins)
 
     def entries(self, *, last_bins: int | None = None) -> tuple[HistoryEntry, ...]:
         """Return all histories, or the newest ``last_bins`` bins of each, to be given to ``restore``."""

@@ -9,7 +9,7 @@ from controller.domain.forecast import Forecast
 from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 
 bins = st.one_of(st.none(), st.floats(0, 1e6, allow_nan=False))
 histories = st.lists(bins, max_size=120)
@@ -18,7 +18,7 @@ horizons = st.floats(1, 1200)
 
 def forecast(values: list[float | None], horizon_s: float) -> Forecast | Unknown:
     history = History(start=0, step_s=5, values=tuple(values))
-    return PlainForecaster().forecast(
+    return AdaptiveForecaster().forecast(
         history, Signal.REQUESTS, now=history.end, horizon_s=horizon_s, quantiles=(0.1, 0.5, 0.9, 0.99)
     )
 

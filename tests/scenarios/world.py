@@ -15,9 +15,10 @@ from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.scrape import SourceKind
 from controller.domain.state import PlannerState
 from controller.export.log import json_log
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
+from controller.loop.foresight import FitAtOnce, Foresight
 from controller.loop.journal import Journal
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
@@ -153,7 +154,7 @@ class World:
             policy=PolicyInForce(source=source, advisory=advisory, log=log, observer=self.events),
             collection=Collection(collectors=collectors, clock=clock),
             perception=Perception(histories=demand_history),
-            forecaster=PlainForecaster(),
+            foresight=Foresight(AdaptiveForecaster(), FitAtOnce()),
             actuators={
                 Mode.DIRECT: actuator or self.direct,
                 Mode.ADVISORY: SimulatedActuator(self.deployment, advisory=True),

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from controller.domain.forecast import Forecast
+from controller.domain.identity import DeploymentId
 from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
-from controller.forecast.plain import PlainForecaster
+from controller.forecast.adaptive import AdaptiveForecaster
 
 STEP_S = 5.0
+LLM = DeploymentId("app", "llm")
 HOUR = 720
 
 
@@ -23,10 +25,11 @@ def answer(
     horizon_s: float = 35,
     step_s: float = STEP_S,
     late_s: float = 0,
+    start: float = 1000,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
 ) -> Forecast | Unknown:
-    history = History(start=1000, step_s=step_s, values=tuple(values))
-    return PlainForecaster().forecast(
+    history = History(start=start, step_s=step_s, values=tuple(values))
+    return AdaptiveForecaster().forecast(
         history, Signal.REQUESTS, now=history.end + late_s, horizon_s=horizon_s, quantiles=quantiles
     )
 
@@ -82,7 +85,7 @@ def test_a_ramp_is_noticed_well_before_it_ends(noise: float) -> None:
 
     half_way = values[:-6].tolist()
 
-    assert band(half_way).quantile(0.9) > 1.25 * half_way[-1]
+    assert band(half_way).quantile(0.9) > 1.15 * half_way[-1]
 
 
 def test_a_ramp_that_ended_is_not_continued_for_ever() -> None:
@@ -94,14 +97,14 @@ def test_a_ramp_that_ended_is_not_continued_for_ever() -> None:
 def test_a_jump_that_was_a_surprise_is_not_expected_again_on_top_of_itself() -> None:
     values = [*[4.0] * 60, *[16.0] * 12]
 
-    assert band(values).quantile(0.9) == pytest.approx(16, rel=0.1)
+    assert 16 <= band(values).quantile(0.9) < 19
 
 
 def test_a_drop_lowers_the_band() -> None:
     busy, calm = [10.0] * 60, [1.0] * 60
 
     assert band([*calm, *busy]).quantile(0.9) >= 10
-    assert band([*calm, *busy, *calm]).quantile(0.9) == pytest.approx(1, abs=0.01)
+    assert 1 <= band([*calm, *busy, *calm]).quantile(0.9) < 1.5
 
 
 def test_gaps_are_not_zeros() -> None:
@@ -118,22 +121,33 @@ def test_a_tick_slower_than_the_bins_is_no_gap(every: int) -> None:
 
 
 def test_the_band_covers_what_it_promises() -> None:
-    rng = np.random.default_rng(11)
-    values = rng.poisson(20, 3000).astype(float)
-    origins = range(400, 2900, 11)
+    values = np.random.default_rng(11).poisson(20, 3000).astype(float)
+    forecaster = AdaptiveForecaster()
+    covered = []
 
-    covered = [max(values[origin : origin + 7]) <= band(values[:origin].tolist()).quantile(0.9) for origin in origins]
+    for origin in range(20, 2990):
+        history = History(start=(origin - 20) * STEP_S, step_s=STEP_S, values=tuple(values[origin - 20 : origin]))
+        forecast = forecaster.forecast(
+            history, Signal.REQUESTS, now=history.end, horizon_s=30, quantiles=(0.9,), deployment=LLM
+        )
+        assert isinstance(forecast, Forecast)
+        covered.append(max(values[origin : origin + 6]) <= forecast.quantile(0.9))
 
-    assert 0.84 <= np.mean(covered) <= 0.97
+    assert 0.87 <= np.mean(covered[400:]) <= 0.93
 
 
 def test_yesterday_is_used_once_there_is_one() -> None:
+    """Half an hour of 35 and half an hour of 5 by turns, but only after five in the morning."""
     minutes = np.arange(3 * 1440)
-    wave = 20 + 15 * np.sign(np.sin(minutes * 2 * np.pi / 30)) * (minutes % 1440 > 300)
+    wave = 20 + 15 * np.sign(np.sin((minutes + 0.5) * 2 * np.pi / 60)) * (minutes % 1440 > 300)
+    rises = 2 * 1440 + 720
 
-    forecast = band(wave[: 2 * 1440 + 700].tolist(), step_s=60, horizon_s=600)
+    forecast = band(wave[: rises - 5].tolist(), step_s=60, horizon_s=600)
 
-    assert forecast.method == "seasonal_naive"
+    assert wave[rises - 6] == 5
+    assert wave[rises + 1] == 35
+    assert forecast.method.startswith("seasonal")
+    assert forecast.quantile(0.9) > 25
 
 
 def test_the_same_history_gives_the_same_forecast() -> None:
@@ -148,17 +162,43 @@ def test_asked_for_quantiles_come_sorted_and_once() -> None:
     assert [probability for probability, _ in forecast.quantiles] == [0.5, 0.9]
 
 
-@pytest.mark.parametrize(("bins", "bar_s"), [(HOUR, 0.005), (12 * HOUR, 0.020)])
-@pytest.mark.parametrize("horizon_s", [35, 130, 600])
-def test_a_forecast_is_cheap(bins: int, bar_s: float, horizon_s: float) -> None:
-    values = np.random.default_rng(bins).gamma(2, 3, bins).tolist()
-    seconds = []
-    for _ in range(5):
-        began = time.thread_time()
-        answer(values, horizon_s=horizon_s)
-        seconds.append(time.thread_time() - began)
+def test_following_many_signals_is_cheap() -> None:
+    rng = np.random.default_rng(1)
+    signals = (Signal.REQUESTS, Signal.PREFILL_TOKENS, Signal.DECODE_TOKENS)
+    keys = [(DeploymentId("app", f"d{number}"), signal) for number in range(20) for signal in signals]
+    demands = {key: tuple(rng.gamma(2, 3, 170).tolist()) for key in keys}
+    forecaster = AdaptiveForecaster()
 
-    assert min(seconds) < bar_s
+    def tick(bins: int) -> float:
+        began = time.thread_time()
+        for (deployment, signal), values in demands.items():
+            history = History(start=0, step_s=STEP_S, values=values[:bins])
+            answer = forecaster.forecast(
+                history, signal, now=history.end, horizon_s=185, quantiles=(0.5, 0.9), deployment=deployment
+            )
+            assert isinstance(answer, Forecast)
+        return time.thread_time() - began
+
+    tick(120)
+    seconds = [tick(bins) for bins in range(122, 170, 2)]
+
+    assert np.mean(seconds) < 0.2 * len(keys) / 300
+
+
+def test_what_was_learned_is_carried_from_call_to_call() -> None:
+    values = tuple(np.random.default_rng(4).poisson(20, 400).astype(float).tolist())
+    forecaster = AdaptiveForecaster()
+
+    def ask(first: int, last: int) -> Forecast | Unknown:
+        history = History(start=first * STEP_S, step_s=STEP_S, values=values[first:last])
+        return forecaster.forecast(
+            history, Signal.REQUESTS, now=history.end, horizon_s=60, quantiles=(0.9,), deployment=LLM
+        )
+
+    for last in range(50, 400, 7):
+        carried = ask(max(0, last - 60), last)
+
+    assert carried == answer(values[:last], horizon_s=60, quantiles=(0.9,), start=0)
 
 
 def test_no_quantile_is_ever_negative_or_nan() -> None:

@@ -1,0 +1,214 @@
+"""A forecast that learns from every measurement: one signal, one horizon, a value that is carried along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from statistics import median
+
+import numpy as np
+
+from controller.forecast.boosted import Boosted
+from controller.forecast.candidate import Candidate, Moment
+from controller.forecast.conformal import Correction
+from controller.forecast.damped_trend import DampedTrend
+from controller.forecast.experts import Experts, mean
+from controller.forecast.last_value import LastValue
+from controller.forecast.levels import Levels
+from controller.forecast.momentum import Momentum
+from controller.forecast.pending import Outcome, Pending, Prediction, settle
+from controller.forecast.retrospect import Retrospect
+from controller.forecast.seasonal import Seasonal
+from controller.forecast.smoothing import Smoothing
+from controller.forecast.target import Target
+from controller.forecast.trust import TRUSTED, Score, Trust
+from controller.forecast.unrest import Unrest
+
+CANDIDATES: tuple[Candidate, ...] = (Smoothing(), LastValue(), DampedTrend(), Seasonal(), Boosted())
+NAMES: tuple[str, ...] = tuple(chain.from_iterable(candidate.names for candidate in CANDIDATES))
+_DOUBT = np.array(list(chain.from_iterable(candidate.doubt for candidate in CANDIDATES)))
+_FIXED = np.array([0.0 if name == "boosted" else 1.0 for name in NAMES])
+
+STRIDES = 8
+"""Predictions are scored this many times per horizon."""
+
+_SCALES = 3
+
+_TYPICAL_ERRORS = 3.0
+"""The band reaches above the recent peak only by this many typical errors (of a random walk over the
+horizon): that demand once jumped from 4 to 16 does not mean that it may now jump from 16 to 28."""
+
+_PEAK_HORIZONS = 20.0
+"""A peak is forgotten over this many horizons."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What is predicted. ``step_s`` is the length of a measurement's bin."""
+
+    horizon_s: float
+    step_s: float
+    probabilities: tuple[float, ...]
+    target: Target = Target.MAXIMUM
+
+    @property
+    def stride_s(self) -> float:
+        """Distance of two scored predictions."""
+        return max(self.step_s, self.horizon_s / STRIDES)
+
+    @property
+    def per_horizon(self) -> float:
+        """How many scored predictions overlap."""
+        return self.horizon_s / self.stride_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """Everything learned about one signal at one horizon. Frozen: each measurement makes another one.
+
+    ``at`` is the end of the newest bin taken in, ``known_at`` that of the newest measured one, and
+    ``known_s`` how much was measured in all. ``peak`` is the largest of late, slowly forgotten, and
+    ``distances`` are the newest ones between measurements.
+    """
+
+    spec: Spec
+    at: float
+    known_at: float
+    known_s: float
+    levels: Levels
+    unrest: Unrest
+    momentum: Momentum
+    experts: Experts
+    correction: Correction
+    score: Score
+    next_origin: float
+    peak: float
+    waiting: tuple[Pending, ...] = ()
+    look: Retrospect | None = None
+    trust: Trust = TRUSTED
+    distances: tuple[float, ...] = ()
+
+    @property
+    def cadence_s(self) -> float:
+        """Usual distance of two measurements."""
+        return median(self.distances) if self.distances else self.spec.step_s
+
+    @property
+    def horizons(self) -> float:
+        """How many independent horizons the live record is worth."""
+        return self.score.weight / self.spec.per_horizon
+
+
+def start(spec: Spec, *, at: float, value: float) -> Track:
+    """Begin with one measurement whose bin ended at ``at``."""
+    steps = spec.horizon_s / spec.step_s if spec.target is Target.MAXIMUM else 1.0
+    return Track(
+        spec=spec,
+        at=at,
+        known_at=at,
+        known_s=spec.step_s,
+        levels=Levels.starting(value, spec.stride_s),
+        unrest=Unrest.starting(value),
+        momentum=Momentum(),
+        experts=Experts.fresh(spec.probabilities, len(NAMES), scales=_SCALES, steps=steps),
+        correction=Correction.fresh(len(spec.probabilities)),
+        score=Score.fresh(len(spec.probabilities)),
+        next_origin=at,
+        peak=value,
+    )
+
+
+def advance(
+    track: Track, *, at: float, value: float | None, glance: Callable[[Track], Track] = lambda track: track
+) -> Track:
+    """Take in the bin that ended at ``at``; None where nothing was measured.
+
+    ``glance`` may look back at the days before, when there is something new to see.
+    """
+    if value is None:
+        waiting, outcomes = settle(track.waiting, at, track.spec.horizon_s)
+        return _learn(replace(track, at=at, waiting=waiting), outcomes)
+    elapsed_s = at - track.known_at
+    known_s = min(elapsed_s, 2 * track.cadence_s)
+    maximum = track.spec.target is Target.MAXIMUM
+    waiting, outcomes = settle(
+        tuple(one.seeing(value, known_s, maximum=maximum) for one in track.waiting), at, track.spec.horizon_s
+    )
+    track = replace(
+        track,
+        at=at,
+        known_at=at,
+        known_s=track.known_s + known_s,
+        levels=track.levels.seeing(value, elapsed_s),
+        unrest=track.unrest.seeing(value),
+        momentum=track.momentum.seeing(
+            value, previous=track.levels.last, expected=track.levels.at(2), elapsed_s=elapsed_s
+        ),
+        waiting=waiting,
+        peak=_peak(track, value, elapsed_s),
+        distances=(*track.distances[-8:], elapsed_s),
+    )
+    track = glance(_learn(track, outcomes))
+    return _predict(track) if at >= track.next_origin - 0.5 * track.spec.step_s else track
+
+
+def looking_back(track: Track, look: Retrospect) -> Track:
+    """Use what the days before say from now on."""
+    return replace(track, look=look)
+
+
+def predict(track: Track) -> Prediction:
+    """What is to be said now."""
+    spec = track.spec
+    lead = track.momentum.lead(track.levels.last, spec.horizon_s, maximum=spec.target is Target.MAXIMUM)
+    moment = Moment(track.levels, spec.horizon_s, lead, track.momentum.drive, track.look)
+    rows = len(track.spec.probabilities)
+    points = np.concatenate(
+        [np.broadcast_to(shown, (rows, shown.shape[1])) for shown in (one.points(moment) for one in CANDIDATES)], axis=1
+    )
+    scales = track.unrest.scales
+    quantiles = track.experts.quantiles(points, scales, _FIXED)
+    weights = track.experts.weights(quantiles, _DOUBT, per_horizon=spec.per_horizon)
+    blend = mean(weights, quantiles)
+    expected = mean(weights, np.broadcast_to(points[:, :, None], weights.shape))
+    highest = np.maximum(track.peak, expected + _TYPICAL_ERRORS * spec.per_horizon**0.5 * track.unrest.typical)
+    served = np.clip(blend + scales[-1] * track.correction.offsets, 0.0, highest)
+    return Prediction(track.at, points, scales, quantiles, blend, np.maximum.accumulate(served))
+
+
+def _peak(track: Track, value: float, elapsed_s: float) -> float:
+    if value >= track.peak:
+        return value
+    return track.peak + (value - track.peak) * min(1.0, elapsed_s / (_PEAK_HORIZONS * track.spec.horizon_s))
+
+
+def leading(track: Track, prediction: Prediction) -> str:
+    """Name of the variant that weighs most in the highest quantile."""
+    weights = track.experts.weights(prediction.quantiles, _DOUBT, per_horizon=track.spec.per_horizon)
+    return NAMES[int(weights[-1].sum(axis=1).argmax())]
+
+
+def _predict(track: Track) -> Track:
+    unrest = track.unrest.closing(track.levels)
+    track = replace(track, unrest=unrest, next_origin=track.at + track.spec.stride_s)
+    return replace(track, waiting=(*track.waiting, Pending(predict(track))))
+
+
+def _learn(track: Track, outcomes: Sequence[Outcome]) -> Track:
+    if not outcomes:
+        return track
+    probabilities = np.array(track.spec.probabilities)
+    experts, correction, score = track.experts, track.correction, track.score
+    for outcome in outcomes:
+        experts = experts.learning(outcome, probabilities, per_horizon=track.spec.per_horizon)
+        correction = correction.learning(outcome, probabilities, per_horizon=track.spec.per_horizon)
+        score = score.counting(outcome, probabilities, horizon_s=track.spec.horizon_s)
+    track = replace(track, experts=experts, correction=correction, score=score)
+    trust = track.trust.reconsidered(
+        coverage=float(score.coverage[-1]),
+        promised=track.spec.probabilities[-1],
+        horizons=track.horizons,
+        now=track.at,
+    )
+    return replace(track, trust=trust)
