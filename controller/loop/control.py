@@ -11,15 +11,14 @@ from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
 from controller.loop.acting import act, pending, refuse_unrecorded
 from controller.loop.collection import Collection
-from controller.loop.experience import experienced
 from controller.loop.foresight import Foresight
 from controller.loop.journal import Journal
-from controller.loop.outlook import lead_times, plan_inputs, work_included
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
 from controller.loop.recording import Draft
 from controller.loop.step_timer import StepTimer
-from controller.planner.decide import decide, note_outcomes
+from controller.loop.thinking import think
+from controller.planner.decide import note_outcomes
 from controller.policy.model import Mode
 from controller.ports import Actuator, Clock, Exporter, LoopEvent, LoopObserver
 
@@ -95,25 +94,17 @@ class ControlLoop:
         with timer.step("observe"):
             snapshots = self._perception.observe(collected.scrapes, policy, now)
             self._foresight.record(snapshots)
-        with timer.step("learn"):
-            snapshots, self._state = experienced(
-                policy, snapshots, self._state, engine_work_of=self._perception.engine_work, now=now
-            )
-        with timer.step("forecast"):
-            leads = lead_times(policy, self._state, snapshots)
-            inputs = plan_inputs(
-                policy,
-                snapshots,
-                leads,
-                state=self._state,
-                history_of=self._perception.history,
-                forecaster=self._foresight.forecaster,
-                now=now,
-            )
-            long_past = work_included(policy, self._state, self._foresight.histories.history)
-            self._foresight.tend(now, history_of=long_past)
-        with timer.step("decide"):
-            plan, self._state = decide(inputs, self._state, now=now)
+        thought = think(
+            policy,
+            snapshots,
+            self._state,
+            engine_work_of=self._perception.engine_work,
+            history_of=self._perception.history,
+            foresight=self._foresight,
+            now=now,
+            timer=timer,
+        )
+        snapshots, plan, self._state = thought.snapshots, thought.plan, thought.state
         draft = Draft(
             tick=self._tick,
             at=now,
