@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from controller.cli.decide import decide_command
 from controller.cli.exit_codes import ExitCode
 from controller.cli.explain import explain
 from controller.cli.load import load
@@ -33,6 +34,7 @@ app.command("explain")(explain)
 app.command("load")(load)
 app.command("profile")(profile)
 app.command("replay")(replay_command)
+app.command("decide")(decide_command)
 app.command("version")(version)
 app.add_typer(policy_app, name="policy")
 

@@ -75,7 +75,8 @@ class _Controlled:
         pages = Pages(deployment, origin=self._clock.origin)
         histories, foresight = DemandHistory(), Foresight(AdaptiveForecaster(), FitAtOnce())
         if past is not None:
-            histories.restore(past.entries(deployment, self._clock.origin, histories))
+            interval_s = loaded.policy.control.interval_s
+            histories.restore(past.entries(deployment, self._clock.origin, histories, interval_s=interval_s))
             foresight.restore(past.entries(deployment, self._clock.origin, foresight.histories))
         actuator = SimulatedActuator(self._fleet, pages)
         events = CountedEvents()

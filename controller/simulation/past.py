@@ -41,14 +41,25 @@ class Past:
             rates={signal: np.concatenate([values, gap]) for signal, values in self.rates.items()},
         )
 
-    def entries(self, deployment: DeploymentId, until: float, history: DemandHistory) -> tuple[HistoryEntry, ...]:
-        """Return the series in the bins of ``history``, as far back as it reaches; ``until`` is its end (Unix)."""
+    def entries(
+        self, deployment: DeploymentId, until: float, history: DemandHistory, *, interval_s: float = 0.0
+    ) -> tuple[HistoryEntry, ...]:
+        """Return the series in the bins of ``history``, as far back as it reaches; ``until`` is its end (Unix).
+
+        A controller that looked every ``interval_s`` knows only the bins in which it looked.
+        """
         bins = min(history.max_bins, int(self.length_s // history.step_s))
         start = until - bins * history.step_s
-        ages = (np.arange(bins, 0, -1) - 0.5) * history.step_s
+        before = np.arange(bins, 0, -1)
+        unseen = before % max(1, round(interval_s / history.step_s)) != 0
+        ages = (before - 0.5) * history.step_s
         rows = (len(next(iter(self.rates.values()))) - 1 - ages // self.step_s).astype(np.int64)
         return tuple(
-            (deployment, signal, History(start=start, step_s=history.step_s, values=_values(values[rows])))
+            (
+                deployment,
+                signal,
+                History(start=start, step_s=history.step_s, values=_values(np.where(unseen, np.nan, values[rows]))),
+            )
             for signal, values in self.rates.items()
         )
 

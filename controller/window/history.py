@@ -77,13 +77,17 @@ class DemandHistory:
         return History(
             start=(track.open_bin - len(bins)) * self.step_s,
             step_s=self.step_s,
-            values=tuple(value if math.isfinite(value) else None for value in _rounded(bins)),
+            values=_values(bins),
         )
 
 
-def _rounded(bins: array[float]) -> list[float]:
-    values: list[float] = np.asarray(bins, dtype=np.float64).round(_DECIMALS).tolist()
-    return values
+def _values(bins: array[float]) -> tuple[float | None, ...]:
+    rounded = np.asarray(bins, dtype=np.float64).round(_DECIMALS)
+    unknown = np.flatnonzero(~np.isfinite(rounded))
+    values: list[float | None] = rounded.tolist()
+    for place in unknown.tolist():
+        values[place] = None
+    return tuple(values)
 
 
 @dataclass(slots=True)
