@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from controller.simulation.cluster import ClusterSpec
+from controller.simulation.cluster import ClusterSpec, Routing
 
 
 @dataclass
@@ -45,6 +45,7 @@ class ReferenceFleet:
     def __init__(self, requests: list[tuple[float, int, int]], cluster: ClusterSpec, replicas: int) -> None:
         self.spec = cluster.replica
         self.patience = cluster.clients.abandon_s
+        self.round_robin = cluster.routing is Routing.ROUND_ROBIN
         self.requests = [Request(number, *row) for number, row in enumerate(requests)]
         self.replicas = [Replica() for _ in range(replicas)]
         self.assigned = 0
@@ -52,7 +53,7 @@ class ReferenceFleet:
     def run(self) -> None:
         coming = list(self.requests)
         while True:
-            arrival = coming[0].arrival if coming else math.inf
+            arrival = coming[0].arrival + self.spec.overhead_s if coming else math.inf
             replica = min(self.replicas, key=lambda one: one.ends)
             patient = [
                 one
@@ -75,7 +76,7 @@ class ReferenceFleet:
         if request.prompt + request.output - 1 > self.spec.kv_cache_tokens:
             request.refused = True
             return
-        replica = min(self.replicas, key=lambda one: (one.in_flight, one.assigned))
+        replica = min(self.replicas, key=lambda one: (0 if self.round_robin else one.in_flight, one.assigned))
         self.assigned += 1
         replica.assigned = self.assigned
         replica.in_flight += 1

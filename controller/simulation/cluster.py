@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -35,6 +36,12 @@ class ReplicaSpec(_Section):
     kv_cache_tokens: _Tokens
     gpus: int = Field(default=1, ge=1, le=1024)
     startup_s: tuple[_NotNegative, _NotNegative] = (60.0, 180.0)
+    overhead_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Seconds of each request outside the engine, before its first token: proxies, network, tokenizer.",
+    )
 
     @model_validator(mode="after")
     def _start_in_order(self) -> Self:
@@ -50,6 +57,13 @@ class ReplicaSpec(_Section):
     def mean_startup_s(self) -> float:
         """Expected seconds from start to ready."""
         return sum(self.startup_s) / 2
+
+
+class Routing(StrEnum):
+    """Which ready replica gets the next request."""
+
+    LEAST_CONNECTIONS = "least_connections"
+    ROUND_ROBIN = "round_robin"
 
 
 class NodeSpec(_Section):
@@ -90,6 +104,7 @@ class ClusterSpec(_Section):
     nodes: NodeSpec = NodeSpec()
     limits: ReplicaLimits
     clients: ClientSpec = ClientSpec()
+    routing: Routing = Routing.LEAST_CONNECTIONS
 
     @model_validator(mode="after")
     def _replica_fits_a_node(self) -> Self:

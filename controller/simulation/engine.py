@@ -26,7 +26,7 @@ def advance(state: State, speed: Speed, until: float) -> None:
         slot, at = _next_slot_event(state.slots.event_at)
         arrival = math.inf
         if state.ints[table.ARRIVED] < len(arrivals):
-            arrival = arrivals[state.ints[table.ARRIVED]]
+            arrival = arrivals[state.ints[table.ARRIVED]] + speed.overhead
         deadline = _next_deadline(state, speed)
         due = min(at, arrival, deadline)
         if due > until:
@@ -93,7 +93,8 @@ def _arrive(state: State, speed: Speed, now: float) -> None:
     request = ints[table.ARRIVED]
     ints[table.ARRIVED] += 1
     ints[table.IN_FLIGHT] += 1
-    slot = _least_connections(state)
+    state.requests.received[request] = now
+    slot = _next_replica(state, speed)
     if slot >= 0:
         _assign(state, speed, slot, request, now)
         return
@@ -107,17 +108,16 @@ def _arrive(state: State, speed: Speed, now: float) -> None:
 
 
 @njit(cache=True)
-def _least_connections(state: State) -> int:
+def _next_replica(state: State, speed: Speed) -> int:
+    """Find the ready replica with the fewest connections, or the one whose turn it is; -1 without any."""
     slots = state.slots
     best = -1
     for slot in range(len(slots.state)):
         if slots.state[slot] != table.RUNNING:
             continue
-        if (
-            best < 0
-            or slots.in_flight[slot] < slots.in_flight[best]
-            or (slots.in_flight[slot] == slots.in_flight[best] and slots.assigned[slot] < slots.assigned[best])
-        ):
+        fewer = best < 0 or (not speed.round_robin and slots.in_flight[slot] < slots.in_flight[best])
+        equal = best >= 0 and (speed.round_robin or slots.in_flight[slot] == slots.in_flight[best])
+        if fewer or (equal and slots.assigned[slot] < slots.assigned[best]):
             best = slot
     return best
 
@@ -170,7 +170,7 @@ def _open_the_door(state: State, speed: Speed, now: float) -> None:
         ints[table.DOOR_HEAD] = requests.link[request]
         if requests.status[request] == table.AT_THE_DOOR:
             ints[table.DOOR_LENGTH] -= 1
-            _assign(state, speed, _least_connections(state), request, now)
+            _assign(state, speed, _next_replica(state, speed), request, now)
     ints[table.DOOR_TAIL] = -1
 
 
@@ -307,7 +307,7 @@ def _serve(state: State, slot: int, request: int, held: int, now: float) -> None
     slots.in_flight[slot] -= 1
     state.counters[slot, table.FINISHED] += 1
     state.counters[slot, table.PROCESSED] += 1
-    state.e2e[slot, _bucket(state.e2e_bounds, now - requests.arrival[request])] += 1
+    state.e2e[slot, _bucket(state.e2e_bounds, now - requests.received[request])] += 1
     if requests.output[request] > 1:
         per_token = (now - requests.first[request]) / (requests.output[request] - 1)
         state.tpot[slot, _bucket(state.itl_bounds, per_token)] += 1
@@ -341,7 +341,7 @@ def _first_token(state: State, slot: int, request: int, held: int, now: float) -
     requests, slots = state.requests, state.slots
     if requests.first[request] < 0.0:
         requests.first[request] = now
-        state.ttft[slot, _bucket(state.ttft_bounds, now - requests.arrival[request])] += 1
+        state.ttft[slot, _bucket(state.ttft_bounds, now - requests.received[request])] += 1
         state.counters[slot, table.FIRST_TOKENS] += 1
         state.counters[slot, table.PROMPT_TOKENS] += requests.prompt[request]
     else:

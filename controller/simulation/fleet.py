@@ -54,7 +54,7 @@ class Fleet:
         self, demand: Demand, cluster: ClusterSpec, *, seed: int, initial: int = 1, macro: bool = True
     ) -> None:
         self.cluster = cluster
-        self._speed = speed_of(cluster.replica, cluster.clients.abandon_s, macro=macro)
+        self._speed = speed_of(cluster, macro=macro)
         self._state = new_state(
             demand.arrival_s,
             demand.prompt_tokens,

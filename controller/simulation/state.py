@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.simulation.cluster import ReplicaSpec
+from controller.simulation.cluster import ClusterSpec, Routing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,13 +55,16 @@ class Speed(NamedTuple):
     max_seqs: int
     kv_cap: int
     abandon: float
+    overhead: float
+    round_robin: bool
     macro: bool
     """False advances one iteration at a time: slower, the same numbers."""
 
 
 REQUEST_COLUMNS = np.dtype(
     [
-        ("arrival", "f8"),
+        ("arrival", "f8"),  # when the client sent it
+        ("received", "f8"),  # when it came to the door, its overhead later
         ("first", "f8"),  # token, -1 while there is none
         ("finish", "f8"),  # or when the client left; -1 while neither
         ("token_at", "f8"),  # when the last token before a preemption came
@@ -125,8 +128,9 @@ class State(NamedTuple):
     ints: Ints
 
 
-def speed_of(spec: ReplicaSpec, abandon_s: float, *, macro: bool) -> Speed:
-    """Translate a replica's specification."""
+def speed_of(cluster: ClusterSpec, *, macro: bool) -> Speed:
+    """Translate a cluster's specification."""
+    spec = cluster.replica
     return Speed(
         base=spec.iteration_base_s,
         per_sequence=spec.per_sequence_s,
@@ -135,7 +139,9 @@ def speed_of(spec: ReplicaSpec, abandon_s: float, *, macro: bool) -> Speed:
         max_tokens=spec.max_num_batched_tokens,
         max_seqs=spec.max_num_seqs,
         kv_cap=spec.kv_cache_tokens,
-        abandon=abandon_s,
+        abandon=cluster.clients.abandon_s,
+        overhead=spec.overhead_s,
+        round_robin=cluster.routing is Routing.ROUND_ROBIN,
         macro=macro,
     )
 
@@ -172,6 +178,7 @@ def clear_slot(state: State, slot: int) -> None:
 def _new_requests(arrival: Floats, prompt: Ints, output: Ints) -> Rows:
     rows = np.zeros(len(arrival), dtype=REQUEST_COLUMNS).view(np.recarray)
     rows.arrival = arrival
+    rows.received = arrival
     rows.prompt = np.maximum(prompt, 1)
     rows.output = np.maximum(output, 1)
     for column in ("first", "finish", "token_at", "slot", "replica", "link"):

@@ -32,9 +32,11 @@ def clusters(draw: st.DrawFn) -> ClusterSpec:
                 "max_num_seqs": draw(st.sampled_from([1, 4, 8])),
                 "kv_cache_tokens": draw(st.integers(60, 400)),
                 "startup_s": [1, 5],
+                "overhead_s": draw(st.sampled_from([0.0, 0.3])),
             },
             "limits": {"min_replicas": 0, "max_replicas": 6},
             "clients": {"abandon_s": draw(st.sampled_from([0.5, 4.0, 1000.0]))},
+            "routing": draw(st.sampled_from(["least_connections", "round_robin"])),
         }
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from controller.simulation.cluster import Routing
 from controller.simulation.demand import Demand
 from controller.simulation.fleet import Fleet
 from controller.simulation.outcome import cost_of
-from controller.simulation.state import ABANDONED, REFUSED, SERVED
+from controller.simulation.state import ABANDONED, REFUSED, SERVED, TTFT_BOUNDS
 from tests.simulated import cluster_of, steady
 
 NOTHING = Demand(
@@ -31,6 +32,30 @@ def test_a_lone_request_takes_its_prefill_and_one_iteration_per_further_token(cl
     assert first - 5.0 == pytest.approx(2 * 0.0163 + 3000 * 0.00008)
     contexts = np.arange(3000, 3010)
     assert finish - first == pytest.approx(np.sum(0.0163 + 0.000095 + contexts * 0.000000124))
+
+
+def test_what_a_request_takes_outside_the_engine_is_felt_by_its_client_and_not_counted_by_the_engine():
+    fleet = Fleet(one_request(5.0, 1000, 2), cluster_of(replica__overhead_s=0.4), seed=0, initial=1)
+    fleet.advance(100.0)
+    (first,) = fleet.requests.first
+    assert first - 5.0 == pytest.approx(0.4 + 0.0163 + 1000 * 0.00008)
+    (replica,) = fleet.replicas()
+    assert np.flatnonzero(replica.ttft).tolist() == [TTFT_BOUNDS.index(0.1)]
+
+
+def test_round_robin_does_not_look_at_how_busy_a_replica_is():
+    long_then_short = Demand(
+        arrival_s=np.array([0.0, 0.1, 1.0, 1.1]),
+        prompt_tokens=np.full(4, 10),
+        output_tokens=np.array([2000, 2, 2, 2]),
+        length_s=200.0,
+    )
+    clusters = [cluster_of().model_copy(update={"routing": one}) for one in Routing]
+    fleets = [Fleet(long_then_short, one, seed=0, initial=2) for one in clusters]
+    for fleet in fleets:
+        fleet.advance(200.0)
+    # The first replica is busy with the long answer; only least connections avoids it.
+    assert [fleet.requests.replica.tolist() for fleet in fleets] == [[0, 1, 1, 1], [0, 1, 0, 1]]
 
 
 def test_replicas_start_within_their_range_and_serve_no_sooner(cluster):
