@@ -7,6 +7,8 @@ that fluctuation (square-root staffing, Halfin and Whitt 1981)::
 
 A request counts for more than one seat on average, because long contexts hold much of a KV cache. Waiting within
 the objective for the first token smooths the rest. Replicas do not pool fully: a request stays where it was sent.
+Where the engine's own limit of sequences binds, every request takes one seat, and the theory of queues says how many
+wait too long (``waiting``); the rest is the same.
 
 Beyond that, lateness falls exponentially with the margin, which simulated fleets of 1 to 16 replicas on four traces
 confirm from 20 % down to 0.01 %::
@@ -28,7 +30,8 @@ from dataclasses import replace
 from controller.domain.capacity import SafetyEvidence
 from controller.domain.engine import ServiceOutcomes
 from controller.planner.capacity.mix import TokenMix
-from controller.planner.capacity.sustainable import FullLoad
+from controller.planner.capacity.sustainable import SEATS, FullLoad
+from controller.planner.capacity.waiting import share_too_late, utilisation_for
 
 LATE_TARGET = 0.005
 """Share of requests that may miss an objective, of those that 99 % attainment allows half."""
@@ -67,15 +70,19 @@ def evidence_for(safety: Sequence[SafetyEvidence], bucket: int) -> SafetyEvidenc
 def spread(full: FullLoad, replicas: int) -> float:
     """Relative fluctuation of the fleet's occupancy."""
     seats = full.concurrency + full.requests_per_s * full.wait_s
-    fleet = max(replicas, 1)
-    pooling = (1.0 + _UNPOOLED * (fleet - 1)) / fleet
-    return math.sqrt(_VARIABILITY / seats * pooling)
+    return math.sqrt(_VARIABILITY / seats / _pooled(replicas))
 
 
 def safe_utilisation(evidence: SafetyEvidence, full: FullLoad, replicas: int) -> float:
     """Largest utilisation, 0.35 to 0.95, whose share late stays within the target, cautiously."""
-    margin = _PRIOR_MARGIN + math.log(_cautious_ratio(evidence)) / _STEEPNESS
-    return min(max(1.0 - spread(full, replicas) * margin, LOWEST), HIGHEST)
+    return min(max(utilisation_at(LATE_TARGET / _cautious_ratio(evidence), full, replicas), LOWEST), HIGHEST)
+
+
+def utilisation_at(share: float, full: FullLoad, replicas: int) -> float:
+    """Utilisation at which this share of requests is late, by the prior alone."""
+    if full.bound == SEATS:
+        return utilisation_for(share, **_queue(full, replicas))
+    return 1.0 - spread(full, replicas) * (_PRIOR_MARGIN - math.log(share / LATE_TARGET) / _STEEPNESS)
 
 
 def replicas_for(work: float, evidence: SafetyEvidence, full: FullLoad) -> int:
@@ -125,8 +132,26 @@ def missed_share(outcomes: ServiceOutcomes) -> float:
 
 
 def _usual_share(full: FullLoad, utilisation: float, replicas: int) -> float:
+    """Share late by the prior alone."""
+    if full.bound == SEATS:
+        return share_too_late(utilisation, **_queue(full, replicas))
     margin = (1.0 - utilisation) / spread(full, replicas)
     return LATE_TARGET * math.exp(min(-_STEEPNESS * (margin - _PRIOR_MARGIN), 50.0))
+
+
+def _queue(full: FullLoad, replicas: int) -> dict[str, float]:
+    pooled = _pooled(replicas)
+    return {
+        "seats": pooled * full.concurrency,
+        "requests_per_s": pooled * full.requests_per_s,
+        "wait_s": full.wait_s,
+    }
+
+
+def _pooled(replicas: int) -> float:
+    """How many replicas' worth of seats even each other out."""
+    fleet = max(replicas, 1)
+    return fleet / (1.0 + _UNPOOLED * (fleet - 1))
 
 
 def _cautious_ratio(evidence: SafetyEvidence) -> float:

@@ -31,6 +31,8 @@ from dataclasses import dataclass
 from controller.domain.capacity import IterationTime
 from controller.planner.capacity.mix import TokenMix
 
+SEATS = "max_num_seqs"
+"""The bound's name where the engine's own limit of sequences binds."""
 KV_FILL = 0.95
 """Share of the KV cache that can be used before admission stops: a whole prompt must fit, and blocks round up."""
 WAIT_SHARE = 0.5
@@ -99,7 +101,7 @@ def full_load(time: IterationTime, mix: TokenMix, limits: EngineLimits, *, ttft_
     slope = decode_s + own_prefill_s / mix.output_tokens
     hard = {
         "KV cache": _kv_bound(mix, limits, context),
-        "max_num_seqs": limits.max_num_seqs or _UNBOUNDED,
+        SEATS: limits.max_num_seqs or _UNBOUNDED,
         "max_num_batched_tokens": limits.max_num_batched_tokens / (1.0 + mix.prefill_tokens / mix.output_tokens),
     }
     promised = {

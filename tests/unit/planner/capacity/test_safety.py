@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,9 @@ from controller.planner.capacity.safety import (
     replicas_for,
     safe_utilisation,
 )
+from controller.planner.capacity.sustainable import full_load
+from tests.synthetic_engine import RTX_4090
+from tests.unit.planner.capacity.test_sustainable import CHAT, ENGINE
 from tests.unit.planner.capacity.test_work import FULL
 
 PRIOR = evidence_for((), 1)
@@ -38,6 +43,15 @@ def test_more_replicas_may_be_fuller():
 
     assert levels == sorted(levels)
     assert levels[0] < 0.75 < levels[-1]
+
+
+def test_seats_that_the_engine_limits_fluctuate_less_than_a_cache_shared_by_contexts():
+    limits = replace(ENGINE, max_num_seqs=20, kv_cache_tokens=None)
+    seated = full_load(RTX_4090, replace(CHAT, kv_share=None), limits, ttft_s=2.0, tpot_s=0.1)
+
+    assert seated.bound == "max_num_seqs"
+    assert LOWEST < safe_utilisation(PRIOR, seated, 1) < safe_utilisation(PRIOR, seated, 4) < HIGHEST
+    assert safe_utilisation(PRIOR, seated, 1) > safe_utilisation(PRIOR, replace(seated, bound="KV cache"), 1)
 
 
 def test_late_requests_below_the_planned_load_lower_it_quickly():
