@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from controller.catalog.exported import EXPORTED
 from controller.catalog.metric import Metric, Origin
+from controller.catalog.recorded import RECORDED
 from controller.catalog.scraped import SCRAPED
+from controller.catalog.watched import WATCHED
 
 _INTRODUCTION = """\
 # Metrics
@@ -22,6 +24,15 @@ no series: `foreserve_signal_known` is 0 instead. A series whose labels are no l
 count since the process started.
 """
 
+_WATCHED_INTRODUCTION = """\
+Dashboards and alerts read these from Prometheus, beside all of the above; the controller does not read them. Prometheus
+adds `job`, `instance` and, in most fleets, `cluster`.
+"""
+
+_RECORDED_INTRODUCTION = """\
+Recording rules make these: `foreserve alerts export` writes the rules; [alerts.md](alerts.md) says how to load them.
+"""
+
 _READ = {
     Origin.RAY: "Read from the metrics agent of each Ray node, or from Prometheus.",
     Origin.HAPROXY: "Read from HAProxy's Prometheus endpoint, or from Prometheus.",
@@ -34,6 +45,8 @@ def document() -> str:
     for origin, title in ((Origin.RAY, "Ray Serve and vLLM"), (Origin.HAPROXY, "HAProxy")):
         metrics = [metric for metric in SCRAPED if metric.origin is origin]
         parts += [f"## Scraped from {title}\n", f"{_READ[origin]}\n", _table(metrics)]
+    parts += ["## Read by dashboards and alerts only\n", _WATCHED_INTRODUCTION, _table(WATCHED)]
+    parts += ["## Made by recording rules\n", _RECORDED_INTRODUCTION, _table(RECORDED)]
     return "\n".join(parts)
 
 

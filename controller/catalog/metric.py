@@ -19,7 +19,11 @@ class Origin(StrEnum):
 
     RAY = "ray"
     HAPROXY = "haproxy"
+    AUTOSCALER = "autoscaler"
+    """Ray's autoscaler, a page of its own on the head node."""
     FORESERVE = "foreserve"
+    RULES = "rules"
+    """Our recording rules, evaluated by Prometheus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from controller.cli.alerts import alerts_app
 from controller.cli.decide import decide_command
 from controller.cli.exit_codes import ExitCode
 from controller.cli.explain import explain
@@ -37,6 +38,7 @@ app.command("replay")(replay_command)
 app.command("decide")(decide_command)
 app.command("version")(version)
 app.add_typer(policy_app, name="policy")
+app.add_typer(alerts_app, name="alerts")
 
 
 def main() -> None:

@@ -46,10 +46,16 @@ class Limits(_Section):
 
 
 class Objectives(_Section):
-    """What users are promised. Measured at the 95th percentile."""
+    """What users are promised. Times are measured at the 95th percentile."""
 
     ttft_s: PositiveSeconds = Field(default=2.0, description="Time to first token, seconds.")
     itl_s: PositiveSeconds = Field(default=0.1, description="Time between two tokens, seconds.")
+    success_ratio: float = Field(
+        default=0.99,
+        ge=0.95,
+        le=0.9999,
+        description="Share of requests that are neither failed by the service nor shed; alerts follow it.",
+    )
 
 
 class IterationPrior(_Section):

@@ -10,11 +10,15 @@ import pytest
 
 from controller.catalog.exported import EXPORTED
 from controller.catalog.metric import Kind
+from controller.catalog.recorded import RECORDED
 from controller.catalog.scraped import SCRAPED
+from controller.catalog.watched import WATCHED
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
-    path.relative_to(ROOT) for package in ("controller", "serving") for path in (ROOT / package).rglob("*.py")
+    path.relative_to(ROOT)
+    for package in ("controller", "serving", "alerts", "dashboards")
+    for path in (ROOT / package).rglob("*.py")
 )
 MOST_LINES = 500
 READS_TIME = re.compile(r"\btime\.(time|time_ns|monotonic)\(|\bdatetime\.(now|utcnow|today)\(")
@@ -50,9 +54,15 @@ def test_control_takes_time_from_the_clock_only() -> None:
 
 
 def test_every_catalogued_name_is_unique() -> None:
-    names = Counter(name for metric in (*SCRAPED, *EXPORTED) for name in metric.sample_names)
+    names = Counter(name for metric in (*SCRAPED, *WATCHED, *EXPORTED, *RECORDED) for name in metric.sample_names)
 
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("metric", RECORDED, ids=lambda metric: metric.name)
+def test_a_recorded_name_says_level_metric_and_operation(metric) -> None:
+    assert re.fullmatch(r"(replica|deployment|application|slo):[a-z][a-z0-9_]*:[a-z0-9]+", metric.name)
+    assert metric.help.endswith(".")
 
 
 @pytest.mark.parametrize("metric", EXPORTED, ids=lambda metric: metric.name)

@@ -1,4 +1,4 @@
-"""Recorded pages hold every metric that is scraped, with the labels that are promised.
+"""Recorded pages hold every metric that is read, with the labels that are promised.
 
 An upstream rename fails here, when the captures are recorded anew.
 """
@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from controller.catalog import scraped
-from controller.catalog.metric import Kind, Origin
+from controller.catalog.metric import Kind, Metric, Origin
 from controller.catalog.scraped import BY_SAMPLE_NAME, SCRAPED
+from controller.catalog.watched import WATCHED
 from controller.collectors.exposition import read_exposition
+from tests.unseen import UNSEEN
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
-PAGES = {Origin.RAY: "ray_8080_*.prom.gz", Origin.HAPROXY: "haproxy_9101_*.prom.gz"}
-
-NEVER_RECORDED = {
-    scraped.VLLM_PREFIX_HITS.name: "a counter appears with its first increment, and no recorded prompts shared a block",
+PAGES = {
+    Origin.RAY: "ray_8080_*.prom.gz",
+    Origin.HAPROXY: "haproxy_9101_*.prom.gz",
+    Origin.AUTOSCALER: "autoscaler_44217_*.prom.gz",
 }
-"""Catalogued metrics that no page of Ray holds, each with the reason; vLLM's own page must hold them."""
+READ = (*SCRAPED, *WATCHED)
+READ_BY_SAMPLE_NAME = {name: metric for metric in READ for name in metric.sample_names}
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +34,25 @@ def recorded():
     seen = {origin: defaultdict(set) for origin in PAGES}
     for origin, pattern in PAGES.items():
         for path in CAPTURES.glob(pattern):
-            samples, errors = read_exposition(gzip.decompress(path.read_bytes()), BY_SAMPLE_NAME)
+            samples, errors = read_exposition(gzip.decompress(path.read_bytes()), READ_BY_SAMPLE_NAME)
             assert errors == (), path.name
             for sample in samples:
                 seen[origin][sample.name] |= {name for name, _ in sample.labels}
     return seen
 
 
-@pytest.mark.parametrize("metric", SCRAPED, ids=lambda metric: metric.name)
-def test_every_scraped_metric_is_recorded_with_its_labels(metric, recorded):
+@pytest.mark.parametrize("metric", READ, ids=lambda metric: metric.name)
+def test_every_metric_that_is_read_is_recorded_with_its_labels(metric: Metric, recorded):
     missing = {name for name in metric.sample_names if name not in recorded[metric.origin]}
 
-    assert bool(missing) == (metric.name in NEVER_RECORDED), f"missing: {sorted(missing)}"
+    assert bool(missing) == (metric in UNSEEN), f"missing: {sorted(missing)}"
     for name in set(metric.sample_names) - missing:
         promised = {*metric.labels, *metric.identity, *(["le"] if name.endswith("_bucket") else [])}
         assert promised - recorded[metric.origin][name] == set(), f"{name} lacks labels"
 
 
-@pytest.mark.parametrize("name", NEVER_RECORDED)
-def test_a_metric_that_ray_never_showed_is_on_the_page_of_vllm_itself(name):
+@pytest.mark.parametrize("name", [metric.name for metric in SCRAPED if metric in UNSEEN])
+def test_a_metric_that_the_controller_reads_and_ray_never_showed_is_on_the_page_of_vllm_itself(name):
     page = gzip.decompress((CAPTURES / "vllm_native_loaded.prom.gz").read_bytes()).decode()
 
     assert f"\n{name.replace('ray_vllm_', 'vllm:')}{{" in page

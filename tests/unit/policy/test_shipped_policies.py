@@ -78,7 +78,7 @@ def test_every_default_is_a_promise() -> None:
                     "max_num_seqs": None,
                     "max_num_batched_tokens": 2048,
                 },
-                "objectives": {"ttft_s": 2.0, "itl_s": 0.1},
+                "objectives": {"ttft_s": 2.0, "itl_s": 0.1, "success_ratio": 0.99},
                 "forecast": {"enabled": True, "quantile": None, "costs": None},
                 "lead_time": {"assumed_s": None},
                 "stabilisation": {"upscale_delay_s": 0.0, "downscale_delay_s": 300.0},

@@ -1,0 +1,1 @@
+"""Recording rules and alerts, made from the catalogue and the policy. Values in, values out."""

@@ -1,0 +1,196 @@
+"""Alerts about what the controller sees, decides and does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alerts.rule import Alert, Group, Severity, Team
+from controller.catalog import exported
+from controller.catalog.promql import differs, equals, matches, selector
+from controller.policy.model import ControlPolicy
+
+FLAPS = 4
+"""So many changes up and as many down within an hour are no answer to demand."""
+
+_HERE = "{{ $labels.application }}/{{ $labels.deployment }}"
+_LEAST_STALL_S = 60.0
+
+
+def scaling_group(control: ControlPolicy) -> Group:
+    """Return the alerts about scaling. How late a tick may be follows the policy's interval."""
+    return Group(
+        name="foreserve-scaling",
+        rules=(
+            *_controller(control),
+            *_eyes(),
+            *_late_capacity(),
+            _at_limit(),
+            _second_writer(),
+            _flapping(),
+            _actuation_failing(),
+        ),
+    )
+
+
+def _controller(control: ControlPolicy) -> Iterator[Alert]:
+    allowed_s = max(3 * control.interval_s, _LEAST_STALL_S)
+    yield Alert(
+        name="ControllerDown",
+        expr=f"absent({selector(exported.BUILD_INFO)})",
+        hold="5m",
+        severity=Severity.PAGE,
+        team=Team.PLATFORM,
+        summary="No Foreserve controller has been seen by Prometheus for five minutes.",
+        impact="Replica targets stay where they are: the next burst is served late, idle GPUs stay paid for.",
+    )
+    yield Alert(
+        name="ControllerStalled",
+        expr=f"time() - max by (cluster) ({selector(exported.LAST_TICK)}) > {allowed_s:g}",
+        hold="1m",
+        severity=Severity.PAGE,
+        team=Team.PLATFORM,
+        summary="The controller runs, and its last complete tick is {{ $value | humanizeDuration }} old.",
+        impact="Replica targets stay where they are: the next burst is served late, idle GPUs stay paid for.",
+    )
+    yield Alert(
+        name="ControllerTicksFailing",
+        expr=f"increase({selector(exported.TICK_FAILURES)}[15m]) > 2",
+        hold="0m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary="{{ $value | humanize }} ticks of the controller failed within 15 minutes.",
+        impact="Each failed tick decides nothing; the next one starts afresh.",
+    )
+    yield Alert(
+        name="StoreFailing",
+        expr=f"increase({selector(exported.STORE_ERRORS)}[15m]) > 0",
+        hold="5m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary="The controller cannot write its decision records or its state.",
+        impact="Nothing is lowered meanwhile, so GPUs stay paid for; what is learned is lost at a restart.",
+    )
+    yield _policy_rejected()
+
+
+def _policy_rejected() -> Alert:
+    """Compare when a policy was last refused and last taken over: only the later one still holds."""
+
+    def last(result: str) -> str:
+        counter = selector(exported.POLICY_RELOADS, equals("result", result))
+        return f"max_over_time(timestamp(increase({counter}[5m]) > 0)[6h:1m])"
+
+    rejected = last("rejected")
+    return Alert(
+        name="PolicyRejected",
+        expr=f"{rejected} unless ignoring (result) ({last('reloaded')} > ignoring (result) {rejected})",
+        hold="0m",
+        severity=Severity.TICKET,
+        team=Team.SERVICE,
+        summary="The policy file was changed, is wrong, and was not taken over.",
+        impact="The policy before the change is still in force.",
+    )
+
+
+def _eyes() -> Iterator[Alert]:
+    known = selector(exported.SIGNAL_KNOWN, differs("signal", "work"))
+    yield Alert(
+        name="SourceStale",
+        expr=f"{selector(exported.SOURCE_UP)} == 0",
+        hold="5m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary="The controller has had no fresh answer from {{ $labels.source }} for five minutes.",
+        impact="Deployments that it shows may rise and are not lowered; GPUs stay paid for.",
+    )
+    yield Alert(
+        name="FlyingBlind",
+        expr=f"max by (cluster, application, deployment) ({known}) == 0",
+        hold="3m",
+        severity=Severity.PAGE,
+        team=Team.PLATFORM,
+        summary=f"The controller has known no demand of {_HERE} for three minutes.",
+        impact="Its target is held: a burst that comes now is not answered.",
+    )
+
+
+def _late_capacity() -> Iterator[Alert]:
+    late = f"{selector(exported.LEDGER_ORDERS, equals('status', 'late'))} > 0"
+    needed = selector(exported.STAGE_REPLICAS, equals("stage", "reactive"))
+    short = f"{needed} > ignoring (stage) {selector(exported.READY_REPLICAS)}"
+    on = "on (cluster, application, deployment)"
+    summary = f"{_HERE}: {{{{ $value }}}} orders of replicas are past their deadline (95th percentile of starts)."
+    yield Alert(
+        name="CapacityLate",
+        expr=f"({late}) and {on} ({short})",
+        hold="2m",
+        severity=Severity.PAGE,
+        team=Team.PLATFORM,
+        summary=summary,
+        impact="Demand now needs more replicas than serve, and those that were ordered do not come.",
+        labels={"demand": "unmet"},
+    )
+    yield Alert(
+        name="CapacityLate",
+        expr=f"({late}) unless {on} ({short})",
+        hold="5m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary=summary,
+        impact="Demand is still met; what was ordered ahead of it will not be there in time.",
+        labels={"demand": "met"},
+    )
+
+
+def _at_limit() -> Alert:
+    needed = selector(exported.STAGE_REPLICAS, equals("stage", "reactive"))
+    return Alert(
+        name="AtLimit",
+        expr=f"{needed} > ignoring (stage) {selector(exported.MAX_REPLICAS)}",
+        hold="10m",
+        severity=Severity.TICKET,
+        team=Team.CAPACITY,
+        summary=f"{_HERE} needs {{{{ $value }}}} replicas for its demand now, more than the policy allows.",
+        impact="Requests queue and are shed until demand falls or limits.max_replicas is raised.",
+    )
+
+
+def _second_writer() -> Alert:
+    return Alert(
+        name="SecondWriter",
+        expr=f"increase({selector(exported.CONFLICTS, equals('cause', 'second_writer'))}[15m]) >= 2",
+        hold="0m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary=f"Something else keeps changing the replica target of {_HERE}.",
+        impact="Two writers undo each other's decisions; the controller reports it and does not fight.",
+    )
+
+
+def _flapping() -> Alert:
+    def changes(action: str) -> str:
+        of = selector(exported.DECISIONS, equals("action", action))
+        return f"sum by (cluster, application, deployment) (increase({of}[1h])) >= {FLAPS}"
+
+    return Alert(
+        name="Flapping",
+        expr=f"({changes('scale_up')}) and ({changes('scale_down')})",
+        hold="0m",
+        severity=Severity.TICKET,
+        team=Team.SERVICE,
+        summary=f"{_HERE} was scaled up {{{{ $value | humanize }}}} times within an hour, and down as often.",
+        impact="Replicas start and stop without serving much; each start costs GPU time.",
+    )
+
+
+def _actuation_failing() -> Alert:
+    failed = selector(exported.ACTUATIONS, matches("outcome", "failed|refused"))
+    return Alert(
+        name="ActuationFailing",
+        expr=f"sum by (cluster, application, deployment) (increase({failed}[10m])) >= 3",
+        hold="0m",
+        severity=Severity.PAGE,
+        team=Team.PLATFORM,
+        summary=f"{{{{ $value | humanize }}}} changes of {_HERE} were refused or failed within ten minutes.",
+        impact="Decisions are made and do not come about; replicas stay where they are.",
+    )

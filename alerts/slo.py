@@ -1,0 +1,153 @@
+"""Service level objectives of a policy: recorded events and burn rates, and alerts over several windows.
+
+Windows, factors and the two-window test follow Google's SRE Workbook, chapter 5, "Alerting on SLOs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alerts.buckets import VLLM_ITL_BOUNDS, VLLM_TTFT_BOUNDS, weights
+from alerts.rule import Alert, Group, Recording, Severity, Team
+from controller.catalog import recorded
+from controller.catalog.metric import Metric
+from controller.catalog.promql import equals, matches, selector
+from controller.policy.model import DeploymentPolicy, Policy
+
+TIME_OBJECTIVE = 0.95
+"""Objectives in seconds hold at the 95th percentile, so for this share of events."""
+
+LEAST_BAD_EVENTS = 10
+"""An alert needs this many in its long window: one slow request at night wakes nobody."""
+
+EVENTS_INTERVAL_S = 60
+BUDGET_INTERVAL_S = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Windows:
+    """Two windows that must both burn faster than ``factor``: the long one proves, the short one resets."""
+
+    long: str
+    short: str
+    factor: float
+
+
+_FAST = (_Windows(long="1h", short="5m", factor=14.4), _Windows(long="6h", short="30m", factor=6.0))
+_SLOW = (_Windows(long="1d", short="2h", factor=3.0), _Windows(long="3d", short="6h", factor=1.0))
+
+_KINDS = {
+    "ttft": ("TimeToFirstTokenBudgetBurn", "time to first token", "{{ $labels.application }}/{{ $labels.deployment }}"),
+    "itl": ("InterTokenLatencyBudgetBurn", "inter-token latency", "{{ $labels.application }}/{{ $labels.deployment }}"),
+    "success": ("RequestFailureBudgetBurn", "request success", "{{ $labels.application }}"),
+}
+
+
+def slo_groups(policy: Policy) -> tuple[Group, ...]:
+    """Return the recordings of every objective in a policy, their burn rates, and the alerts."""
+    return (
+        Group(name="foreserve-slo-events", rules=tuple(_events(policy.deployments)), interval_s=EVENTS_INTERVAL_S),
+        Group(name="foreserve-slo-burn", rules=tuple(_burn_rates())),
+        Group(name="foreserve-slo-budget", rules=(_budget_left(),), interval_s=BUDGET_INTERVAL_S),
+        Group(name="foreserve-slo-alerts", rules=tuple(_alerts())),
+    )
+
+
+def _events(deployments: Sequence[DeploymentPolicy]) -> Iterator[Recording]:
+    for deployment in deployments:
+        objectives = deployment.objectives
+        names = {"application": deployment.application, "deployment": deployment.deployment}
+        yield from _timed("ttft", names, objectives.ttft_s, recorded.TTFT_BUCKET, VLLM_TTFT_BOUNDS)
+        yield from _timed("itl", names, objectives.itl_s, recorded.ITL_BUCKET, VLLM_ITL_BOUNDS)
+    strictest: dict[str, float] = {}
+    for deployment in deployments:
+        promised = deployment.objectives.success_ratio
+        strictest[deployment.application] = max(promised, strictest.get(deployment.application, 0.0))
+    for application, ratio in strictest.items():
+        yield from _success(application, ratio)
+
+
+def _timed(
+    slo: str, names: dict[str, str], threshold_s: float, buckets: Metric, bounds: Sequence[float]
+) -> Iterator[Recording]:
+    labels = {**names, "slo": slo}
+    of = [equals(label, value) for label, value in names.items()]
+    total = f"sum without (le) ({selector(buckets, *of, equals('le', '+Inf'))})"
+    good = " + ".join(
+        f"{weight:.6g} * sum without (le) ({selector(buckets, *of, matches('le', bound))})"
+        for bound, weight in weights(threshold_s, bounds).items()
+    )
+    yield Recording(metric=recorded.SLO_OBJECTIVE, expr=f"vector({TIME_OBJECTIVE})", labels=labels)
+    yield Recording(metric=recorded.SLO_THRESHOLD, expr=f"vector({threshold_s:g})", labels=labels)
+    yield Recording(metric=recorded.SLO_EVENTS, expr=total, labels=labels)
+    yield Recording(metric=recorded.SLO_BAD_EVENTS, expr=f"clamp_min({total} - ({good}), 0)", labels=labels)
+
+
+def _success(application: str, ratio: float) -> Iterator[Recording]:
+    labels = {"application": application, "slo": "success"}
+    of = equals("application", application)
+    yield Recording(metric=recorded.SLO_OBJECTIVE, expr=f"vector({ratio:g})", labels=labels)
+    for metric, views in (
+        (recorded.SLO_EVENTS, recorded.HTTP_REQUESTS),
+        (recorded.SLO_BAD_EVENTS, recorded.HTTP_FAILURES),
+    ):
+        yield Recording(metric=metric, expr=f"max by (cluster, application) ({selector(views, of)})", labels=labels)
+
+
+def _burn_rates() -> Iterator[Recording]:
+    for window, metric in recorded.SLO_BURN.items():
+        yield Recording(metric=metric, expr=_burn(window))
+
+
+def _burn(window: str) -> str:
+    """Return the share of bad events as a multiple of the share that the objective allows.
+
+    Without events there is no series: silence neither burns nor earns.
+    """
+    bad = f"sum_over_time({recorded.SLO_BAD_EVENTS.name}[{window}])"
+    events = f"(sum_over_time({recorded.SLO_EVENTS.name}[{window}]) > 0)"
+    allowed = f"(1 - {recorded.SLO_OBJECTIVE.name})"
+    return f"{bad} / {events} / on (application, deployment, slo) group_left () {allowed}"
+
+
+def _budget_left() -> Recording:
+    return Recording(metric=recorded.SLO_BUDGET_LEFT, expr=f"1 - {_burn('30d')}")
+
+
+def _alerts() -> Iterator[Alert]:
+    for slo, (name, what, where) in _KINDS.items():
+        yield Alert(
+            name=name,
+            expr=f"({_both(slo, _FAST)}) and {_enough(slo, '1h')}",
+            hold="2m",
+            severity=Severity.PAGE,
+            team=Team.SERVICE,
+            summary=f"{where} burns its {what} budget {{{{ $value | humanize }}}} times as fast as it may.",
+            impact="At this pace a month's error budget is gone within two days; users notice now.",
+            labels={"pace": "fast"},
+        )
+        yield Alert(
+            name=name,
+            expr=f"({_both(slo, _SLOW)}) and {_enough(slo, '3d')}",
+            hold="15m",
+            severity=Severity.TICKET,
+            team=Team.SERVICE,
+            summary=f"{where} burns its {what} budget {{{{ $value | humanize }}}} times as fast as it may.",
+            impact="At this pace the error budget does not last the month.",
+            labels={"pace": "slow"},
+        )
+
+
+def _both(slo: str, pairs: Sequence[_Windows]) -> str:
+    of = equals("slo", slo)
+    return " or ".join(
+        f"({selector(recorded.SLO_BURN[pair.long], of)} > {pair.factor:g}"
+        f" and {selector(recorded.SLO_BURN[pair.short], of)} > {pair.factor:g})"
+        for pair in pairs
+    )
+
+
+def _enough(slo: str, window: str) -> str:
+    bad = selector(recorded.SLO_BAD_EVENTS, equals("slo", slo))
+    return f"(sum_over_time({bad}[{window}]) * {EVENTS_INTERVAL_S} >= {LEAST_BAD_EVENTS})"

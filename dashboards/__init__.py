@@ -1,0 +1,1 @@
+"""Grafana dashboards, made with grafanalib from the catalogue. Values in, values out."""

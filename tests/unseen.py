@@ -1,0 +1,48 @@
+"""Catalogued metrics that no recorded page holds, each with the reason."""
+
+from __future__ import annotations
+
+from controller.catalog import scraped, watched
+from controller.catalog.metric import Metric
+
+_TRANSFER = "KV transfers happen between prefill and decode engines only; the recorded service runs both in one"
+_OFFLOAD = "no KV offloading is configured in the recorded service"
+_GRPC = "the recorded service has no gRPC ingress"
+_LORA = "the recorded service multiplexes no models"
+_NO_GPU = "the recorded machine has no GPU"
+
+UNSEEN: dict[Metric, str] = {
+    scraped.VLLM_PREFIX_HITS: "a counter appears with its first increment, and no recorded prompts shared a block",
+    watched.VLLM_EXTERNAL_PREFIX_QUERIES: _OFFLOAD,
+    watched.VLLM_EXTERNAL_PREFIX_HITS: _OFFLOAD,
+    watched.VLLM_NIXL_TRANSFER_TIME: _TRANSFER,
+    watched.VLLM_NIXL_POST_TIME: _TRANSFER,
+    watched.VLLM_NIXL_BYTES: _TRANSFER,
+    watched.VLLM_NIXL_FAILED: _TRANSFER,
+    watched.VLLM_NIXL_EXPIRED: _TRANSFER,
+    watched.VLLM_OFFLOAD_STORED: _OFFLOAD,
+    watched.VLLM_OFFLOAD_LOADED: _OFFLOAD,
+    watched.VLLM_OFFLOAD_STORE_TIME: _OFFLOAD,
+    watched.VLLM_OFFLOAD_LOAD_TIME: _OFFLOAD,
+    watched.VLLM_OFFLOAD_STORE_SIZE: _OFFLOAD,
+    watched.VLLM_OFFLOAD_LOAD_SIZE: _OFFLOAD,
+    watched.VLLM_OFFLOAD_CPU_USAGE: _OFFLOAD,
+    watched.VLLM_OFFLOAD_LOOKUP_DELAY: _OFFLOAD,
+    watched.SERVE_SCHEDULING_BACKOFF: "appears only while every replica refuses",
+    watched.SERVE_GRPC_REQUESTS: _GRPC,
+    watched.SERVE_GRPC_ERRORS: _GRPC,
+    watched.SERVE_GRPC_LATENCY: _GRPC,
+    watched.SERVE_GRPC_ONGOING: _GRPC,
+    watched.SERVE_MULTIPLEXED: _LORA,
+    watched.SERVE_MULTIPLEX_LOADS: _LORA,
+    watched.SERVE_MULTIPLEX_UNLOADS: _LORA,
+    watched.SERVE_MULTIPLEX_GETS: _LORA,
+    watched.SERVE_MULTIPLEX_LOAD_TIME: _LORA,
+    watched.SERVE_MULTIPLEX_UNLOAD_TIME: _LORA,
+    watched.SERVE_MULTIPLEX_IDS: _LORA,
+    watched.NODE_GPUS: _NO_GPU,
+    watched.NODE_GPU_UTILIZATION: _NO_GPU,
+    watched.NODE_GPU_MEMORY_USED: _NO_GPU,
+    watched.NODE_GPU_MEMORY_FREE: _NO_GPU,
+    watched.NODES_FAILED: "no node failed",
+}
