@@ -69,7 +69,7 @@ def run_policy(
     at = 0.0
     while at < demand.length_s:
         fleet.advance(at)
-        seen = fleet.observe()
+        seen = fleet.observe(detail=policy.detail)
         sampler.note(seen)
         fleet.set_target(policy.target(seen, at))
         progress(at / demand.length_s)

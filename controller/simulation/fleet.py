@@ -8,9 +8,16 @@ import numpy as np
 
 from controller.simulation.cluster import ClusterSpec
 from controller.simulation.demand import Demand
-from controller.simulation.engine import advance, settle
+from controller.simulation.engine import advance, settle, unread_prompts
 from controller.simulation.nodes import Nodes
-from controller.simulation.observation import Observation, ReplicaView, observation_of, replica_views
+from controller.simulation.observation import (
+    Observation,
+    ReplicaLoad,
+    ReplicaView,
+    observation_of,
+    replica_loads,
+    replica_views,
+)
 from controller.simulation.state import (
     EMPTY,
     GONE,
@@ -62,6 +69,8 @@ class Fleet:
             slots=_SLOTS,
             max_seqs=cluster.replica.max_num_seqs,
         )
+        self._tokens = np.zeros((len(demand) + 1, 2), dtype=np.int64)
+        np.cumsum(np.stack((demand.prompt_tokens, demand.output_tokens), axis=1), axis=0, out=self._tokens[1:])
         self._nodes = Nodes(cluster)
         self._seed = seed
         self._lifetimes: list[Lifetime] = []
@@ -121,9 +130,13 @@ class Fleet:
         self.scale_downs += 1
         self._give_up(1)
 
-    def observe(self) -> Observation:
-        """Read the totals as they stand now."""
-        return observation_of(self._state, target=self.target)
+    def observe(self, *, detail: bool = False) -> Observation:
+        """Read the totals as they stand now; with ``detail`` every ready replica's load too."""
+        loads: tuple[ReplicaLoad, ...] = ()
+        if detail:
+            settle(self._state)
+            loads = replica_loads(self._state, unread_prompts(self._state))
+        return observation_of(self._state, self._tokens, target=self.target, replicas=loads)
 
     def replicas(self) -> tuple[ReplicaView, ...]:
         """Read every replica's counters and gauges as they stand now."""

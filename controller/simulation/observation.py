@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from controller.simulation.state import (
     ARRIVED,
     DOOR_LENGTH,
     IN_FLIGHT,
     IN_FLIGHT_SECONDS,
+    ITERATIONS,
     NOW,
+    PROMPT_TOKENS,
     RUNNING,
     SERVED_COUNT,
     STARTING,
@@ -44,11 +48,29 @@ class ReplicaView:
     e2e: Ints
 
 
+class ReplicaLoad(NamedTuple):
+    """What one ready replica holds. ``prompt_tokens`` and ``iterations`` count from its start."""
+
+    replica: int
+    in_flight: int
+    waiting: int
+    backlog_tokens: int
+    """Prompt tokens not read yet: of those that wait, and the rest of those being read."""
+    decoding: int
+    context_tokens: int
+    """Of the decoding requests."""
+    kv_tokens: int
+    """Held in the KV cache."""
+    prompt_tokens: int
+    iterations: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observation:
     """The whole fleet. Counters count from the start; ``..._seconds`` are integrals over time.
 
     ``ready`` replicas take requests, ``starting`` ones were ordered, ``stopping`` ones finish what they have.
+    ``replicas`` are the ready ones, for those who asked for detail.
     """
 
     at: float
@@ -64,6 +86,10 @@ class Observation:
     ready: int
     starting: int
     stopping: int
+    arrived_prompt_tokens: int = 0
+    arrived_output_tokens: int = 0
+    """That the requests that arrived will get, which no real system knows at their arrival."""
+    replicas: tuple[ReplicaLoad, ...] = ()
 
 
 class _Lifetime(Protocol):
@@ -73,10 +99,11 @@ class _Lifetime(Protocol):
     ready_at: float
 
 
-def observation_of(state: State, *, target: int) -> Observation:
-    """Read the totals."""
+def observation_of(state: State, totals: Ints, *, target: int, replicas: tuple[ReplicaLoad, ...] = ()) -> Observation:
+    """Read the totals; row n of ``totals`` has the prompt and output tokens of the first n requests."""
     floats, ints = state.floats.tolist(), state.ints.tolist()
     states = state.slots["state"].tolist()
+    prompt_tokens, output_tokens = totals[ints[ARRIVED]].tolist()
     return Observation(
         at=floats[NOW],
         target=target,
@@ -91,7 +118,28 @@ def observation_of(state: State, *, target: int) -> Observation:
         ready=states.count(RUNNING),
         starting=states.count(STARTING),
         stopping=states.count(STOPPING),
+        arrived_prompt_tokens=prompt_tokens,
+        arrived_output_tokens=output_tokens,
+        replicas=replicas,
     )
+
+
+def replica_loads(state: State, backlog: Ints) -> tuple[ReplicaLoad, ...]:
+    """Read every ready replica of a settled state; ``backlog`` has a slot's unread prompt tokens."""
+    ready = np.flatnonzero(state.slots.state == RUNNING)
+    slots, counters = state.slots[ready], state.counters[ready]
+    columns = (
+        slots.replica,
+        slots.in_flight,
+        slots.waiting,
+        backlog[ready],
+        slots.decoding,
+        slots.context,
+        slots.kv,
+        counters[:, PROMPT_TOKENS],
+        counters[:, ITERATIONS],
+    )
+    return tuple(ReplicaLoad(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
 def replica_views(

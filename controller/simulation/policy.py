@@ -9,10 +9,11 @@ from controller.simulation.observation import Observation
 
 
 class ScalingPolicy(Protocol):
-    """Asked every ``interval_s`` seconds; keeps whatever memory it needs."""
+    """Asked every ``interval_s`` seconds; keeps whatever memory it needs. With ``detail`` it is shown each replica."""
 
     name: str
     interval_s: float
+    detail: bool
 
     def target(self, seen: Observation, now: float) -> int:
         """Return the replicas wanted now."""
@@ -55,3 +56,8 @@ class Average:
             self._noted.popleft()
         (began, before), (ended, after) = self._noted[0], self._noted[-1]
         return (after - before) / (ended - began) if ended > began else None
+
+
+def ratio_of_change(before: float, after: float, count_before: float, count_after: float) -> float | None:
+    """Mean of a quantity per event from its running totals; None without an event."""
+    return (after - before) / (count_after - count_before) if count_after > count_before else None

@@ -90,7 +90,7 @@ def _controlled(plan: ReplayPlan, policy: tuple[str, LoadedPolicy], seed: int, s
 
 
 def _peer(plan: ReplayPlan, peer: Peer, seed: int, static: int, report: Report) -> Run:
-    policy = peer.policy(static)
+    policy = peer.policy(static, plan.cluster, plan.objectives)
     return run_policy(
         policy,
         plan.demand,

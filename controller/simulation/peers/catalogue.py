@@ -6,51 +6,106 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.errors import BadInputError
+from controller.simulation.cluster import ClusterSpec
+from controller.simulation.outcome import Objectives
+from controller.simulation.peers.dynamo import DynamoPlanner
+from controller.simulation.peers.dynamo_predictors import WITH_WHEEL, predictor
 from controller.simulation.peers.hpa import Hpa
 from controller.simulation.peers.keda import keda
-from controller.simulation.peers.kpa import Kpa
+from controller.simulation.peers.kpa import AIBRIX, KNATIVE, Kpa
 from controller.simulation.peers.ray_serve import RayServe
 from controller.simulation.peers.static import Static
+from controller.simulation.peers.wva import SaturationV1, SaturationV2, wva
 from controller.simulation.policy import ScalingPolicy
 
-_MAKERS: dict[str, tuple[float, Callable[[float], ScalingPolicy]]] = {
-    "ray-serve": (2.0, RayServe),
-    "hpa": (20.0, Hpa),
-    "kpa": (28.0, Kpa),
-    "keda": (5.0, keda),
+_Maker = Callable[[float, ClusterSpec, Objectives], ScalingPolicy]
+_BELOW_ONE = 1.0
+
+
+def _kpa(target: float, _cluster: ClusterSpec, _objectives: Objectives) -> ScalingPolicy:
+    return Kpa(target, settings=KNATIVE, name=f"kpa-{target:g}")
+
+
+def _aibrix(target: float, _cluster: ClusterSpec, _objectives: Objectives) -> ScalingPolicy:
+    return Kpa(target, settings=AIBRIX, name=f"aibrix-{target:g}")
+
+
+def _wva(threshold: float, cluster: ClusterSpec, _objectives: Objectives) -> ScalingPolicy:
+    return wva(f"wva-{threshold:g}", SaturationV2.with_threshold(threshold), cluster)
+
+
+def _wva_v1(threshold: float, cluster: ClusterSpec, _objectives: Objectives) -> ScalingPolicy:
+    return wva(f"wva-v1-{threshold:g}", SaturationV1(threshold), cluster)
+
+
+def _dynamo(kind: str) -> _Maker:
+    def make(share: float, cluster: ClusterSpec, objectives: Objectives) -> ScalingPolicy:
+        told = Objectives(ttft_s=objectives.ttft_s * share, tpot_s=objectives.tpot_s * share)
+        return DynamoPlanner(cluster.replica, told, kind=kind, name=f"dynamo-{kind}-{share:g}")
+
+    return make
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """``setting`` is used where none is given; ``below`` bounds it."""
+
+    setting: float
+    make: _Maker
+    most: float = float("inf")
+
+
+_KINDS: dict[str, _Kind] = {
+    "ray-serve": _Kind(12.0, lambda target, _cluster, _objectives: RayServe(target)),
+    "hpa": _Kind(12.0, lambda target, _cluster, _objectives: Hpa(target)),
+    "kpa": _Kind(28.0, _kpa),
+    "aibrix": _Kind(20.0, _aibrix),
+    "keda": _Kind(5.0, lambda threshold, _cluster, _objectives: keda(threshold)),
+    "wva": _Kind(0.85, _wva, _BELOW_ONE),
+    "wva-v1": _Kind(0.8, _wva_v1, _BELOW_ONE),
+    **{f"dynamo-{kind}": _Kind(1.0, _dynamo(kind)) for kind in WITH_WHEEL},
 }
 
-EVERY_PEER = "ray-serve:2,ray-serve:12,hpa:12,hpa:20,kpa:28,keda:5,static"
+EVERY_PEER = "ray-serve:2,ray-serve:12,hpa:12,hpa:20,kpa:28,aibrix:20,keda:5,wva,dynamo-kalman,static"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One peer with its setting. ``target`` is None for a static fleet, whose size is found in hindsight."""
+    """One peer with its setting. ``setting`` is None for a static fleet, whose size is found in hindsight."""
 
     kind: str
-    target: float | None
+    setting: float | None
 
-    def policy(self, static: int) -> ScalingPolicy:
+    def policy(self, static: int, cluster: ClusterSpec, objectives: Objectives) -> ScalingPolicy:
         """Make it anew, without memory."""
-        return Static(static) if self.target is None else _MAKERS[self.kind][1](self.target)
+        if self.setting is None:
+            return Static(static)
+        return _KINDS[self.kind].make(self.setting, cluster, objectives)
 
 
 def parse_peers(text: str) -> tuple[Peer, ...]:
-    """Read ``NAME[:TARGET],...``. Raises BadInputError for one that is not known."""
+    """Read ``NAME[:SETTING],...``.
+
+    Raises:
+        BadInputError: one is not known, its setting is out of range, or it needs what is not installed.
+
+    """
     return tuple(_parse(one.strip()) for one in text.split(",") if one.strip())
 
 
 def _parse(text: str) -> Peer:
-    kind, _, setting = text.partition(":")
-    if kind == "static" and not setting:
-        return Peer(kind, None)
-    known = _MAKERS.get(kind)
+    name, _, setting = text.partition(":")
+    if name == "static" and not setting:
+        return Peer(name, None)
+    known = _KINDS.get(name)
     try:
-        target = float(setting) if setting else (known or (0.0,))[0]
+        value = float(setting) if setting else (known.setting if known else 0.0)
     except ValueError:
-        target = 0.0
-    if known is None or not 0.0 < target < float("inf"):
-        names = ", ".join(f"{name}[:TARGET]" for name in _MAKERS)
-        msg = f"--against {text!r} is no known peer; choose from {names} and static, targets above 0"
+        value = 0.0
+    if known is None or not (0.0 < value < float("inf") and value <= known.most):
+        names = ", ".join(f"{one}[:SETTING]" for one in _KINDS)
+        msg = f"--against {text!r} is no known peer; choose from {names} and static, settings above 0 (wva: at most 1)"
         raise BadInputError(msg)
-    return Peer(kind, target)
+    if name.startswith("dynamo-"):
+        predictor(name.removeprefix("dynamo-"), 1.0)
+    return Peer(name, value)

@@ -35,10 +35,20 @@ def ongoing() -> Metric:
 class Hpa:
     """``desired = ceil(metric / target)`` unless within the tolerance of what is there."""
 
-    def __init__(self, target: float, *, metric: Metric | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        target: float,
+        *,
+        metric: Metric | None = None,
+        name: str | None = None,
+        detail: bool = False,
+        tolerance: float = _TOLERANCE,
+    ) -> None:
         self.name = name or f"hpa-{target:g}"
         self.interval_s = _SYNC_S
+        self.detail = detail
         self._target = target
+        self._tolerance = tolerance
         self._metric = metric or ongoing()
         self._recommended = Recent(_STABILISATION_S)
 
@@ -54,6 +64,6 @@ class Hpa:
         return min(current, self._recommended.largest(now, desired))
 
     def _desired(self, metric: float, current: int) -> int:
-        if current and abs(metric / (self._target * current) - 1.0) <= _TOLERANCE:
+        if current and abs(metric / (self._target * current) - 1.0) <= self._tolerance:
             return current
         return math.ceil(metric / self._target)

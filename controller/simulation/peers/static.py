@@ -11,6 +11,7 @@ class Static:
     def __init__(self, replicas: int) -> None:
         self.name = f"static-{replicas}"
         self.interval_s = 300.0
+        self.detail = False
         self._replicas = replicas
 
     def target(self, seen: Observation, now: float) -> int:  # noqa: ARG002 - the protocol's

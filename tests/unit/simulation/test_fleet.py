@@ -162,3 +162,26 @@ def test_limits_of_the_cluster_hold(cluster):
 def test_an_excerpt_begins_at_zero():
     part = steady(20, 600).excerpt(100.0, 200.0)
     assert (part.arrival_s[0] < 1.0, part.length_s, 1800 < len(part) < 2200) == (True, 100.0, True)
+
+
+def test_each_replicas_load_adds_up_to_the_fleets():
+    """Two replicas that are asked for far more than they can take; one more comes and takes its share."""
+    demand = steady(20, 120, prompt=2000)
+    fleet = Fleet(demand, cluster_of(), seed=1, initial=2)
+    fleet.set_target(3)
+    for at in (10.0, 60.0, 119.0):
+        fleet.advance(at)
+        seen = fleet.observe(detail=True)
+        views = {view.replica: view for view in fleet.replicas()}
+        assert len(seen.replicas) == seen.ready
+        assert sum(one.in_flight for one in seen.replicas) + seen.at_the_door == seen.in_flight
+        assert sum(one.waiting for one in seen.replicas) == seen.waiting
+        assert seen.arrived_prompt_tokens == demand.prompt_tokens[: seen.arrived].sum()
+        assert seen.arrived_output_tokens == demand.output_tokens[: seen.arrived].sum()
+        for one in seen.replicas:
+            view = views[one.replica]
+            assert (one.in_flight, one.waiting) == (view.in_flight, view.waiting)
+            assert one.kv_tokens / 41_900 == view.kv_usage
+            assert one.backlog_tokens >= one.waiting * 1000
+    assert seen.waiting > 0
+    assert not fleet.observe().replicas
