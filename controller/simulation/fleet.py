@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.simulation.backlog import unread_prompts
 from controller.simulation.cluster import ClusterSpec
 from controller.simulation.demand import Demand
-from controller.simulation.engine import advance, settle, unread_prompts
+from controller.simulation.engine import advance, settle
 from controller.simulation.nodes import Nodes
 from controller.simulation.observation import (
     Observation,
