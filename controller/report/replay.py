@@ -11,8 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from pydantic import TypeAdapter
 
 from controller.errors import BadInputError
+from controller.report.replay_charts import chart_data
 from controller.simulation.comparison import Comparison
 
+_STYLES = ("page.css", "vendor/uPlot.min.css", "replay.css")
 _COMPARISON = TypeAdapter(Comparison)
 
 
@@ -45,8 +47,9 @@ def render_replay(comparison: Comparison) -> str:
     folder = files("controller.report")
     return environment.get_template("replay.html").render(
         comparison=comparison,
-        data=_COMPARISON.dump_python(comparison, mode="json"),
-        style=folder.joinpath("page.css").read_text() + folder.joinpath("vendor/uPlot.min.css").read_text(),
+        data=chart_data(comparison),
+        idle_nodes=any(policy.waste.idle_nodes for policy in comparison.policies),
+        style="".join(folder.joinpath(name).read_text() for name in _STYLES),
         library=folder.joinpath("vendor/uPlot.iife.min.js").read_text(),
         script=folder.joinpath("replay.js").read_text(),
     )
@@ -55,5 +58,5 @@ def render_replay(comparison: Comparison) -> str:
 def _without_charts(comparison: Comparison) -> dict[str, Any]:
     data: dict[str, Any] = _COMPARISON.dump_python(comparison, mode="json")
     for policy in data["policies"]:
-        del policy["samples"]
+        del policy["samples"], policy["timeline"]
     return data

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from controller.simulation.driver import Run, Sample
 from controller.simulation.outcome import Waste
+from controller.simulation.timeline import Timeline
 
 COMPARISON_SCHEMA = 1
 
@@ -45,6 +46,28 @@ class PolicyRow:
     seeds: tuple[SeedRow, ...]
     samples: tuple[Sample, ...]
     """Of the first seed."""
+    timeline: Timeline
+    """Of the first seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRow:
+    """One policy with one start-up time."""
+
+    name: str
+    gpu_hours: float
+    oracle_ratio: float
+    slo_attainment: float
+    ttft_p99_s: float
+    unserved: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPoint:
+    """All policies when every replica takes exactly ``startup_s`` to start; the oracle is that of the same time."""
+
+    startup_s: float
+    policies: tuple[SweepRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +83,25 @@ class Comparison:
     tpot_objective_s: float
     attainment_objective: float
     policies: tuple[PolicyRow, ...]
+    sweep: tuple[SweepPoint, ...] = ()
+
+
+def sweep_point(startup_s: float, rows: Sequence[PolicyRow]) -> SweepPoint:
+    """Keep of each row what a sweep shows."""
+    return SweepPoint(
+        startup_s=startup_s,
+        policies=tuple(
+            SweepRow(
+                name=row.name,
+                gpu_hours=row.gpu_hours,
+                oracle_ratio=row.oracle_ratio,
+                slo_attainment=row.slo_attainment,
+                ttft_p99_s=row.ttft_p99_s,
+                unserved=row.unserved,
+            )
+            for row in rows
+        ),
+    )
 
 
 def policy_row(runs: Sequence[Run], oracle_gpu_hours: Sequence[float]) -> PolicyRow:
@@ -99,4 +141,5 @@ def policy_row(runs: Sequence[Run], oracle_gpu_hours: Sequence[float]) -> Policy
             for run, ratio in zip(runs, ratios, strict=True)
         ),
         samples=runs[0].samples,
+        timeline=runs[0].timeline,
     )

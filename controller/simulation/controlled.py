@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 
 import structlog
 
+from controller.domain.reading import Known
+from controller.domain.record import DeploymentRecord
 from controller.domain.state import PlannerState
 from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
@@ -21,7 +24,7 @@ from controller.policy.model import Mode
 from controller.ports import Exporter
 from controller.simulation.cluster import ClusterSpec
 from controller.simulation.demand import Demand
-from controller.simulation.driver import Progress, Run, Sampler, end_of_run, ignore_progress
+from controller.simulation.driver import Expectation, Progress, Run, Sampler, end_of_run, ignore_progress
 from controller.simulation.fleet import Fleet
 from controller.simulation.outcome import Objectives
 from controller.simulation.pages import Pages
@@ -29,6 +32,9 @@ from controller.simulation.past import Past
 from controller.simulation.ports import CountedEvents, FixedPolicy, SimulatedActuator, SimulatedCollector
 from controller.simulation.virtual_clock import START_OF_TIME, VirtualClock
 from controller.window.history import DemandHistory
+
+_WHOLE_S = 60.0
+"""The origin is moved to a whole minute, so that the bins of histories meet it."""
 
 
 def run_control_loop(
@@ -41,16 +47,25 @@ def run_control_loop(
     initial: int,
     objectives: Objectives,
     past: Past | None = None,
+    origin: float | None = None,
     exporters: tuple[Exporter, ...] = (),
     progress: Progress = ignore_progress,
 ) -> Run:
     """Let the controller scale a fleet that begins with ``initial`` ready replicas, by its first deployment's policy.
 
     Everything but the ports is what runs in production: collection, window, forecast, planner and ledger. Limits are
-    the policy's within the cluster's. ``past`` is what the controller had seen before.
+    the policy's within the cluster's. ``past`` is what the controller had seen before; ``origin`` the Unix time of the
+    demand's second 0, by default a time at which a past begins on a Monday at midnight.
     """
     run = _Controlled(
-        _within(loaded, cluster), demand, cluster, seed=seed, initial=initial, past=past, exporters=exporters
+        _within(loaded, cluster),
+        demand,
+        cluster,
+        seed=seed,
+        initial=initial,
+        past=past,
+        origin=origin,
+        exporters=exporters,
     )
     return asyncio.run(run.run(name=name, objectives=objectives, progress=progress))
 
@@ -65,12 +80,15 @@ class _Controlled:
         seed: int,
         initial: int,
         past: Past | None,
+        origin: float | None,
         exporters: tuple[Exporter, ...],
     ) -> None:
         self._demand = demand
+        self._quantile = loaded.policy.deployments[0].forecast.target_quantile
         self._seed = seed
         deployment = loaded.policy.deployments[0].id
-        self._clock = VirtualClock(START_OF_TIME + (0.0 if past is None else past.length_s))
+        begun = START_OF_TIME + (0.0 if past is None else past.length_s)
+        self._clock = VirtualClock(begun if origin is None else math.floor(origin / _WHOLE_S) * _WHOLE_S)
         self._fleet = Fleet(demand, cluster, seed=seed, initial=initial)
         pages = Pages(deployment, origin=self._clock.origin)
         histories, foresight = DemandHistory(), Foresight(AdaptiveForecaster(), FitAtOnce())
@@ -105,13 +123,30 @@ class _Controlled:
         while at < self._demand.length_s:
             self._fleet.advance(at)
             self._clock.set(at)
-            await self._loop.tick()
-            sampler.note(self._fleet.observe())
+            record = await self._loop.tick()
+            sampler.note(self._fleet.observe(), _expectation(record.deployments[0], self._quantile))
             progress(at / self._demand.length_s)
             at += self._loop.interval_s
         progress(1.0)
         await self._loop.close()
         return end_of_run(self._fleet, self._demand, name=name, seed=self._seed, objectives=objectives, sampler=sampler)
+
+
+def _expectation(record: DeploymentRecord, quantile: float) -> Expectation | None:
+    """What was expected of the signal that was sized by; the last one listed where there are several."""
+    if not record.decision.forecasts:
+        return None
+    forecast = record.decision.forecasts[-1]
+    reading = record.snapshot.reading(forecast.signal)
+    return Expectation(
+        signal=forecast.signal.value,
+        horizon_s=forecast.horizon_s,
+        demand=reading.value if isinstance(reading, Known) else None,
+        p10=forecast.quantile(0.1),
+        p50=forecast.quantile(0.5),
+        p90=forecast.quantile(0.9),
+        wanted=forecast.quantile(quantile),
+    )
 
 
 def _within(loaded: LoadedPolicy, cluster: ClusterSpec) -> LoadedPolicy:

@@ -11,6 +11,7 @@ from controller.simulation.fleet import Fleet
 from controller.simulation.observation import Observation
 from controller.simulation.outcome import Cost, Objectives, Service, cost_of, service_of
 from controller.simulation.policy import ScalingPolicy
+from controller.simulation.timeline import Timeline, timeline_of
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
@@ -20,8 +21,24 @@ _SAMPLES = 720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the controller saw and expected of the signal that it sized by; quantiles are of the maximum to come.
+
+    ``wanted`` is the quantile that the policy sizes for.
+    """
+
+    signal: str
+    horizon_s: float
+    demand: float | None
+    p10: float
+    p50: float
+    p90: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One moment of a run. ``arrived`` and the integrals count from the start."""
+    """One moment of a run. ``arrived`` counts from the start; ``expected`` is the controller's, where it forecasts."""
 
     at: float
     target: int
@@ -31,6 +48,7 @@ class Sample:
     in_flight: int
     waiting: int
     arrived: int
+    expected: Expectation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +62,7 @@ class Run:
     scale_ups: int
     scale_downs: int
     samples: tuple[Sample, ...]
+    timeline: Timeline
 
 
 def ignore_progress(share: float) -> None:
@@ -86,7 +105,7 @@ class Sampler:
         self._next_at = 0.0
         self.samples: list[Sample] = []
 
-    def note(self, seen: Observation) -> None:
+    def note(self, seen: Observation, expected: Expectation | None = None) -> None:
         """Keep the moment when the last one is long enough ago."""
         if seen.at < self._next_at:
             return
@@ -101,6 +120,7 @@ class Sampler:
                 in_flight=seen.in_flight,
                 waiting=seen.waiting + seen.at_the_door,
                 arrived=seen.arrived,
+                expected=expected,
             )
         )
 
@@ -119,4 +139,5 @@ def end_of_run(fleet: Fleet, demand: Demand, *, name: str, seed: int, objectives
         scale_ups=ups,
         scale_downs=downs,
         samples=tuple(sampler.samples),
+        timeline=timeline_of(fleet, demand.length_s, objectives),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,10 @@ class Past:
     def length_s(self) -> float:
         """How long the series is."""
         return self.step_s * len(next(iter(self.rates.values())))
+
+    def scaled(self, scale: float) -> Past:
+        """Return the same series for so many times the traffic."""
+        return replace(self, rates={signal: values * scale for signal, values in self.rates.items()})
 
     def until(self, seconds: float) -> Past:
         """Return the same series for a demand that begins ``seconds`` later: what came meanwhile is unknown."""

@@ -39,7 +39,7 @@ def replayed(tmp_path_factory):
     trace.write_text("\n".join(["t_s,prompt_tokens,output_tokens", *lines]) + "\n")
     arguments = ["--trace", trace, "--cluster", ROOT / "manifests/clusters/llama-3.1-8b-rtx4090.yaml"]
     arguments += ["--policy", ROOT / "manifests/policies/minimal.yaml", "--against", "hpa:12,static"]
-    arguments += ["--seeds", 2, "--scale", 2, "--out", folder / "out"]
+    arguments += ["--seeds", 2, "--scale", 2, "--startup-sweep", "240,30", "--out", folder / "out"]
     result = CliRunner().invoke(app, ["replay", *map(str, arguments)])
     assert result.exit_code == 0, result.output
     return folder, result
@@ -61,6 +61,57 @@ def test_the_table_has_a_line_for_each_policy(replayed):
     _, result = replayed
     for name in ("policy", "oracle", "foreserve", "hpa-12", "static-"):
         assert any(line.startswith(name) for line in result.stdout.splitlines())
+
+
+def test_a_sweep_has_every_policy_at_every_start_up_time_against_the_oracle_of_that_time(replayed):
+    folder, result = replayed
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert [point["startup_s"] for point in report["sweep"]] == [30.0, 240.0]
+    names = [row["name"] for row in report["policies"]]
+    for point in report["sweep"]:
+        assert [row["name"] for row in point["policies"]] == names
+        assert point["policies"][0]["oracle_ratio"] == 1.0
+    slow = {row["name"]: row["gpu_hours"] for row in report["sweep"][1]["policies"]}
+    quick = {row["name"]: row["gpu_hours"] for row in report["sweep"][0]["policies"]}
+    assert slow["oracle"] >= quick["oracle"]
+    assert "30 s" in result.stdout.split("x oracle, and both kept")[1]
+
+
+def test_charts_are_in_the_page_and_not_in_the_json(replayed):
+    folder, _ = replayed
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert not {"samples", "timeline"} & report["policies"][0].keys()
+    page = (folder / "out" / "report.html").read_text()
+    data = json.loads(page.split('id="report">')[1].split("</script>")[0])
+    own = next(policy for policy in data["policies"] if policy["name"] == "foreserve")
+    assert own["expected"]["signal"] == "ongoing_requests"
+    assert len(own["expected"]["p90"]) == len(own["at"]) == len(own["waiting"])
+    windows = own["windows"]
+    assert sum(windows["requests"]) == report["requests"]
+    assert windows["gpu_hours"] == sorted(windows["gpu_hours"])
+    first_seed = next(row for row in report["policies"] if row["name"] == "foreserve")["seeds"][0]
+    assert windows["gpu_hours"][-1] == pytest.approx(first_seed["gpu_hours"], rel=1e-3)
+    assert len(page) < 400_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give one of --trace FILE, --from-history STORE and --prometheus URL"),
+        (["--trace", "a.csv", "--prometheus", "http://x"], "give one of"),
+        (["--from-history", "none.db"], "there is no such store"),
+        (["--from-history", "none.db", "--history", "h.csv"], "--history goes with --trace"),
+        (["--prometheus", "http://127.0.0.1:1"], "needs --deployment"),
+        (["--trace", "a.csv", "--startup-sweep", "60,x"], "--startup-sweep '60,x': expected seconds"),
+        (["--trace", "a.csv", "--last", "1w"], "--last '1w': expected a time such as 90m"),
+        (["--trace", "a.csv", "--deployment", "chat"], "--deployment: 'chat' does not name a deployment"),
+    ],
+)
+def test_a_source_that_makes_no_sense_is_told(arguments, said):
+    cluster = ROOT / "manifests/clusters/llama-3.1-8b-rtx4090.yaml"
+    result = CliRunner().invoke(app, ["replay", "--cluster", str(cluster), *arguments])
+    assert isinstance(result.exception, BadInputError)
+    assert said in str(result.exception)
 
 
 def test_the_page_needs_nothing_from_outside(replayed):
