@@ -38,6 +38,7 @@ class IterationEstimate:
 
     ``mean`` is relative to ``prior``; ``precision`` (4 by 4, row by row) is that of ``mean``. ``noise`` is the
     usual relative residual. ``rising`` and ``falling`` are the two sides of a CUSUM over standardised residuals.
+    ``most_sequences`` is the largest mean batch taken in.
     """
 
     key: str
@@ -49,6 +50,7 @@ class IterationEstimate:
     falling: float = 0.0
     intervals: int = 0
     drifted_at: float | None = None
+    most_sequences: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ from controller.policy.model import DeploymentPolicy
 
 ENOUGH_INTERVALS = 10
 """Intervals after which a default prior has become an estimate; a policy's prior is used from the start."""
+BEYOND_SEEN = 3.0
+"""A model that grew from the default prior is believed for batches of up to so many times the largest one seen."""
 
 
 def capacity(policy: DeploymentPolicy, memory: CapacityMemory | None = None, *, work: float | None = None) -> Capacity:
@@ -80,9 +82,11 @@ def full_load_of(policy: DeploymentPolicy, memory: CapacityMemory | None) -> Ful
     if policy.capacity.iteration is None and not any(one.intervals >= ENOUGH_INTERVALS for one in active):
         most = max((one.intervals for one in active), default=0)
         return f"{most} of {ENOUGH_INTERVALS} intervals with enough load seen"
-    times = [iteration_time(one) for one in active] or [iteration_prior(policy)]
     objectives = policy.objectives
-    loads = [full_load(time, mix, _limits(policy), ttft_s=objectives.ttft_s, tpot_s=objectives.itl_s) for time in times]
+    models = [(iteration_time(one), _limits(policy, one)) for one in active] or [
+        (iteration_prior(policy), _limits(policy, None))
+    ]
+    loads = [full_load(time, mix, bounds, ttft_s=objectives.ttft_s, tpot_s=objectives.itl_s) for time, bounds in models]
     return min(loads, key=lambda load: load.requests_per_s)
 
 
@@ -92,9 +96,11 @@ def _active(memory: CapacityMemory | None) -> Sequence[IterationEstimate]:
     return [estimate for estimate in memory.estimates if estimate.key in memory.active]
 
 
-def _limits(policy: DeploymentPolicy) -> EngineLimits:
+def _limits(policy: DeploymentPolicy, estimate: IterationEstimate | None) -> EngineLimits:
     engine = policy.capacity
+    from_default = estimate is not None and engine.iteration is None
     return EngineLimits(
+        believed_sequences=BEYOND_SEEN * estimate.most_sequences if estimate and from_default else None,
         kv_cache_tokens=engine.kv_cache_tokens,
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,

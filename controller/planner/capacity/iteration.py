@@ -68,6 +68,7 @@ def learned(estimate: IterationEstimate, seen: Batches, *, at: float) -> Iterati
         precision=_flat(information),
         noise=_noise(estimate.noise, residual, doubt + seen.idle**2),
         intervals=estimate.intervals + 1,
+        most_sequences=max(estimate.most_sequences, seen.sequences),
     )
     return _watched(updated, standard, at)
 

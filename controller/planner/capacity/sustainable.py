@@ -47,11 +47,15 @@ _UNBOUNDED = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
-    """Bounds of one engine; None where unknown. ``max_num_batched_tokens`` is per iteration."""
+    """Bounds of one engine; None where unknown. ``max_num_batched_tokens`` is per iteration.
+
+    ``believed_sequences`` is no bound of the engine: beyond it the iteration time was not learned.
+    """
 
     kv_cache_tokens: float | None = None
     max_num_seqs: float | None = None
     max_num_batched_tokens: float = 2048.0
+    believed_sequences: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ def full_load(time: IterationTime, mix: TokenMix, limits: EngineLimits, *, ttft_
     hard = {
         "KV cache": _kv_bound(mix, limits, context),
         SEATS: limits.max_num_seqs or _UNBOUNDED,
+        "what was seen so far": max(limits.believed_sequences or _UNBOUNDED, 1.0),
         "max_num_batched_tokens": limits.max_num_batched_tokens / (1.0 + mix.prefill_tokens / mix.output_tokens),
     }
     promised = {

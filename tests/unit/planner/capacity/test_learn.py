@@ -93,6 +93,22 @@ def test_a_measured_prior_is_used_as_soon_as_the_mix_is_known():
     assert capacity(policy(iteration=MEASURED), young).source is CapacitySource.LEARNED
 
 
+def test_a_model_learned_from_small_batches_is_not_believed_for_large_ones():
+    """On a real engine with eight seats and a lenient objective, batches of 6 once foretold batches of 179."""
+    lenient = {"kv_cache_tokens": None}
+    few = None
+    engine = SyntheticEngine(RTX_4090, 1155, 211, 0.9, noise=0.02)
+    for _ in range(30):
+        few = learn(few, experience(replace(engine.interval(30.0), kv_usage=None)), policy(**lenient))
+
+    (estimate,) = few.estimates
+    bounded = full_load_of(policy(**lenient), few)
+    assert bounded.bound == "what was seen so far"
+    assert bounded.concurrency == pytest.approx(3.0 * estimate.most_sequences)
+    measured = full_load_of(policy(**lenient, iteration=MEASURED), few)
+    assert measured.concurrency > bounded.concurrency
+
+
 def test_learning_can_be_switched_off(chat):
     carried = capacity(policy(learn=False), chat)
 
