@@ -17,7 +17,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from controller.errors import BadInputError
 
 PREFIX = "FORESERVE_"
-_OF_OTHER_PARTS = {"FORESERVE_QUIET_ENGINE"}
+_OF_OTHER_PARTS = {
+    "FORESERVE_QUIET_ENGINE",
+    "FORESERVE_GRAFANA_URL",
+    "FORESERVE_GRAFANA_TOKEN",
+    "FORESERVE_GRAFANA_TOKEN_FILE",
+}
 _RAY_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable
 
 

@@ -16,7 +16,7 @@ from controller.catalog.watched import WATCHED
 CATALOGUE: dict[str, Metric] = {
     name: metric for metric in (*SCRAPED, *WATCHED, *EXPORTED, *RECORDED) for name in metric.sample_names
 }
-OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate", "severity"}, "up": set()}
+OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate", "severity", "application"}, "up": set()}
 """Series that Prometheus makes by itself, with the labels that are asked for."""
 
 _STRING = r'"(?:[^"\\]|\\.)*"'

@@ -27,6 +27,8 @@ UNSEEN: dict[Metric, str] = {
     watched.VLLM_OFFLOAD_STORE_SIZE: _OFFLOAD,
     watched.VLLM_OFFLOAD_LOAD_SIZE: _OFFLOAD,
     watched.VLLM_OFFLOAD_CPU_USAGE: _OFFLOAD,
+    watched.VLLM_OFFLOAD_CPU_WRITING: _OFFLOAD,
+    watched.VLLM_OFFLOAD_CPU_READING: _OFFLOAD,
     watched.VLLM_OFFLOAD_LOOKUP_DELAY: _OFFLOAD,
     watched.SERVE_SCHEDULING_BACKOFF: "appears only while every replica refuses",
     watched.SERVE_GRPC_REQUESTS: _GRPC,

@@ -74,6 +74,8 @@ VLLM_OFFLOAD_LOAD_TIME = _vllm("kv_offload_load_time_total", _C, "s", "Time spen
 VLLM_OFFLOAD_STORE_SIZE = _vllm("kv_offload_store_size", _H, "bytes", "Size of a store.")
 VLLM_OFFLOAD_LOAD_SIZE = _vllm("kv_offload_load_size", _H, "bytes", "Size of a load.")
 VLLM_OFFLOAD_CPU_USAGE = _vllm("kv_offload_cpu_cache_usage_perc", _G, "ratio", "CPU KV cache in use.")
+VLLM_OFFLOAD_CPU_WRITING = _vllm("kv_offload_cpu_cache_write_usage_perc", _G, "ratio", "CPU KV cache that stores hold.")
+VLLM_OFFLOAD_CPU_READING = _vllm("kv_offload_cpu_cache_read_usage_perc", _G, "ratio", "CPU KV cache that loads hold.")
 VLLM_OFFLOAD_LOOKUP_DELAY = _vllm("kv_offload_lookup_sync_delay_seconds", _H, "s", "Wait for a lookup.")
 
 SERVE_APPLICATION_STATUS = _serve(

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from controller.cli.alerts import alerts_app
+from controller.cli.dashboards import dashboards_app
 from controller.cli.decide import decide_command
 from controller.cli.exit_codes import ExitCode
 from controller.cli.explain import explain
@@ -39,6 +40,7 @@ app.command("decide")(decide_command)
 app.command("version")(version)
 app.add_typer(policy_app, name="policy")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(dashboards_app, name="dashboards")
 
 
 def main() -> None:

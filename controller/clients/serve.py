@@ -15,10 +15,11 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from controller.clients.credentials import checked_address, checked_token
 from controller.clients.serve_answer import read_applications
 from controller.domain.identity import DeploymentId
 from controller.domain.serve import ServeState
-from controller.errors import BadInputError, UnavailableError
+from controller.errors import UnavailableError
 
 TOKEN_SETTING = "FORESERVE_SERVE_TOKEN"  # noqa: S105 - the name of a setting
 URL_SETTING = "FORESERVE_SERVE_URL"
@@ -60,9 +61,15 @@ class ServeClient:
         timeout_s: float = 5.0,
         max_bytes: int = 16_000_000,
     ) -> None:
-        self._base = _check_address(base_url)
+        self._base = checked_address(
+            base_url,
+            setting=URL_SETTING,
+            token_setting=TOKEN_SETTING,
+            what="a dashboard",
+            example="http://127.0.0.1:8265",
+        )
         self._session = session
-        self._token = _check_token(token)
+        self._token = checked_token(token, setting=TOKEN_SETTING)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
 
@@ -175,30 +182,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _check_address(base_url: str) -> URL:
-    try:
-        url = URL(base_url)
-    except ValueError:
-        url = URL()
-    if url.user or url.password:
-        msg = f"{URL_SETTING} holds a user name or password; leave it out and set {TOKEN_SETTING}"
-        raise BadInputError(msg)
-    if url.scheme not in {"http", "https"} or not url.host or url.query_string or url.fragment:
-        msg = f"{URL_SETTING}: {base_url!r} is not the address of a dashboard; expected one like http://127.0.0.1:8265"
-        raise BadInputError(msg)
-    return url
-
-
-def _check_token(token: str | None) -> str | None:
-    token = (token or "").strip()
-    if not token:
-        return None
-    if not (token.isascii() and token.isprintable()):
-        msg = f"{TOKEN_SETTING} holds characters that cannot be sent; expected printable ASCII on one line"
-        raise BadInputError(msg)
-    return token
 
 
 def _error_text(body: bytes) -> str:
