@@ -1,0 +1,145 @@
+"""From wanted replicas to nodes and workers: the targets of every pool and worker group, with reasons."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from controller.domain.identity import DeploymentId
+from controller.domain.nodes import Node, NodeState
+from controller.domain.placement import ClusterInput, ClusterPlan, GroupTarget, PoolTarget, Unplaced
+from controller.domain.workers import WorkerGroup
+from controller.planner.placement.build import Scene, node_problem, scene, worker_problem
+from controller.planner.placement.objective import served
+from controller.planner.placement.problem import Origin, Packing, Problem, ReplicaClass
+from controller.planner.placement.program import Effort
+from controller.planner.placement.reasons import Aftermath, Hurdle
+from controller.planner.placement.solve import solve
+
+_NORMAL = Effort()
+
+
+def plan_cluster(given: ClusterInput, *, now: float, effort: Effort = _NORMAL) -> ClusterPlan:
+    """Plan nodes for all that is wanted, then the workers to have by now on the nodes that are there.
+
+    Running replicas stay where they are. Nodes with replicas on them stay too; only empty ones that nothing
+    needs are released. While the nodes are unknown nothing is planned. The same input in another order gives
+    the same plan.
+    """
+    if given.nodes is None:
+        return ClusterPlan(held="the nodes are unknown: pools and worker groups stay as they are")
+    seen = scene(given, given.nodes, now=now)
+    problem = node_problem(seen)
+    packing, nodes_solved = solve(problem, effort)
+    pools = _pool_targets(seen, problem, packing)
+    released = {name for pool in pools for name in pool.releasable}
+    hosting = worker_problem(seen, {node.name for node in seen.nodes} - released)
+    workers, workers_solved = solve(hosting, effort)
+    aftermath = Aftermath.of(seen, problem, packing)
+    counts = served(problem, packing)
+    short = [
+        (replicas, replicas.count - count.placed)
+        for replicas, count in zip(problem.classes, counts, strict=True)
+        if count.placed < replicas.count
+    ]
+    late = [
+        (replicas, count.placed - count.on_time)
+        for replicas, count in zip(problem.classes, counts, strict=True)
+        if count.on_time < count.placed
+    ]
+    return ClusterPlan(
+        pools=pools,
+        groups=tuple(
+            _group_target(group, seen.nodes, _new_workers(packing, group.name), workers)
+            for group in sorted(given.groups, key=lambda group: group.name)
+        ),
+        unplaced=_unplaced(aftermath, short),
+        late=tuple(sorted(_by_owner(late).items())),
+        nodes_solved=nodes_solved,
+        workers_solved=workers_solved,
+        binding=aftermath.binding([replicas for replicas, _ in short]),
+    )
+
+
+def _pool_targets(seen: Scene, problem: Problem, packing: Packing) -> tuple[PoolTarget, ...]:
+    used = Counter(use.host for use in packing.hosts)
+    released: dict[str, list[str]] = defaultdict(list)
+    coming: Counter[str] = Counter()
+    new: Counter[str] = Counter()
+    for index, kind in enumerate(problem.hosts):
+        if kind.origin is Origin.EMPTY:
+            released[kind.pool] += kind.names[used[index] :]
+        elif kind.origin is Origin.COMING:
+            coming[kind.pool] += used[index]
+        elif kind.origin is Origin.NEW:
+            new[kind.pool] += used[index]
+    return tuple(
+        _pool_target(name, seen.nodes, released[name], coming=coming[name], new=new[name]) for name in seen.pools
+    )
+
+
+def _pool_target(pool: str, nodes: Iterable[Node], releasable: Collection[str], *, coming: int, new: int) -> PoolTarget:
+    present = [node for node in nodes if node.pool == pool]
+    leaving = [node for node in present if node.state is NodeState.DRAINING and not node.in_use]
+    return PoolTarget(
+        pool=pool,
+        nodes=len(present) - len(leaving) - len(releasable) + coming + new,
+        present=len(present),
+        in_use=sum(node.in_use for node in present),
+        coming=coming,
+        new=new,
+        releasable=tuple(sorted(releasable)),
+    )
+
+
+def _group_target(group: WorkerGroup, nodes: Iterable[Node], planned: int, packing: Packing) -> GroupTarget:
+    """Bounds that start what is to be started by now and never stop a worker that has replicas.
+
+    Ray stops workers beyond the most, busy ones too, so the most is not below those that are there; idle ones
+    go by Ray's own timeout once the least allows it.
+    """
+    workers = [worker for node in nodes for worker in node.workers if worker.group == group.name]
+    busy = sum(bool(worker.occupants) for worker in workers)
+    idle = sum(
+        use.group == group.name and not use.new and use.gpus == group.gpus_per_worker
+        for host in packing.hosts
+        for use in host.workers
+    )
+    most = min(len(workers) + planned, max(group.max_workers, busy))
+    least = min(busy + idle + _new_workers(packing, group.name), max(group.max_workers, busy))
+    least = max(least, group.min_workers)
+    return GroupTarget(
+        group=group.name, min_workers=least, max_workers=max(most, least), present=len(workers), busy=busy
+    )
+
+
+def _new_workers(packing: Packing, group: str) -> int:
+    return sum(worker.new and worker.group == group for use in packing.hosts for worker in use.workers)
+
+
+def _unplaced(aftermath: Aftermath, short: Sequence[tuple[ReplicaClass, int]]) -> tuple[Unplaced, ...]:
+    hurdles: dict[DeploymentId, tuple[Hurdle, ...]] = {}
+    for replicas, _ in reversed(short):
+        why = aftermath.why_unplaced(replicas)
+        hurdles |= {owner: why for owner, _ in replicas.members}
+    return tuple(
+        Unplaced(
+            id=owner,
+            replicas=count,
+            obstacle=hurdles[owner][0].obstacle,
+            detail="; ".join(hurdle.detail for hurdle in hurdles[owner]),
+        )
+        for owner, count in sorted(_by_owner(short).items())
+    )
+
+
+def _by_owner(lacking: Iterable[tuple[ReplicaClass, int]]) -> Mapping[DeploymentId, int]:
+    """Share out what a class lacks among its deployments: each time the one goes short that has most left."""
+    total: Counter[DeploymentId] = Counter()
+    for replicas, count in lacking:
+        left = dict(replicas.members)
+        for _ in range(count):
+            shortest = max(sorted(left), key=lambda owner: (left[owner] / dict(replicas.members)[owner], left[owner]))
+            left[shortest] -= 1
+            total[shortest] += 1
+    return total
