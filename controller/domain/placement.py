@@ -55,11 +55,11 @@ class PoolLeads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComingNodes:
-    """Nodes of a pool that are ordered, expected by ``due_at`` (Unix seconds), and do not exist yet."""
+    """Nodes of a pool that are ordered, expected at ``expected_at`` (Unix seconds), and do not exist yet."""
 
     pool: str
     nodes: int
-    due_at: float
+    expected_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

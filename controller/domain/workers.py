@@ -75,7 +75,11 @@ class WorkerState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One worker pod that is scheduled to a node. ``since`` is when it was scheduled (Unix seconds)."""
+    """One worker pod that is scheduled to a node.
+
+    ``since`` is when it was scheduled (Unix seconds); when it was created and when its image was there is None
+    where that is not known or has not happened.
+    """
 
     name: str
     group: str
@@ -83,6 +87,8 @@ class Worker:
     state: WorkerState
     since: float
     occupants: tuple[Occupant, ...] = ()
+    created_at: float | None = None
+    image_pulled_at: float | None = None
 
     @property
     def free_gpus(self) -> int:

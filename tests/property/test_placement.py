@@ -162,7 +162,9 @@ def clusters(draw: st.DrawFn) -> ClusterInput:
         nodes=draw(nodes(of, by)),
         node_s={one.name: draw(st.sampled_from([100.0, 200.0, 900.0])) for one in of},
         coming=tuple(
-            ComingNodes(pool=name, nodes=draw(st.integers(1, 2)), due_at=NOW + draw(st.sampled_from([20.0, 150.0])))
+            ComingNodes(
+                pool=name, nodes=draw(st.integers(1, 2)), expected_at=NOW + draw(st.sampled_from([20.0, 150.0]))
+            )
             for name in draw(st.lists(chosen, max_size=1))
         ),
         verdicts=tuple(
@@ -287,7 +289,7 @@ def test_what_is_ordered_is_not_ordered_again(given: ClusterInput) -> None:
     assume(sum(one.coming for one in first.pools) == sum(one.nodes for one in given.coming))
     lead_of = {one.pool: one.node.p90_s for one in given.leads}
     ordered = [
-        ComingNodes(pool=one.pool, nodes=one.new, due_at=NOW + lead_of[one.pool]) for one in first.pools if one.new
+        ComingNodes(pool=one.pool, nodes=one.new, expected_at=NOW + lead_of[one.pool]) for one in first.pools if one.new
     ]
 
     again = planned(replace(given, coming=(*given.coming, *ordered)))

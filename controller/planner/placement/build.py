@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
 from controller.domain.nodes import Node, NodeState
-from controller.domain.placement import ClusterInput, PoolLeads, ReplicaDemand
+from controller.domain.placement import ClusterInput, ComingNodes, PoolLeads, ReplicaDemand
 from controller.domain.pools import Accelerator, NodePool
 from controller.domain.workers import Packing, ReplicaState, Worker, WorkerGroup, WorkerState
 from controller.planner.placement.headroom import Headroom, headroom
@@ -200,12 +200,17 @@ def _usable(seen: Scene, worker: Worker, lead: LeadTime) -> ExistingWorker | Non
 def _coming(seen: Scene) -> list[HostKind]:
     return [
         replace(
-            _host(seen, seen.pools[order.pool], origin=Origin.COMING, ready_s=max(0.0, order.due_at - seen.now)),
+            _host(seen, seen.pools[order.pool], origin=Origin.COMING, ready_s=_expected_s(seen, order)),
             count=order.nodes,
         )
         for order in seen.given.coming
         if order.pool in seen.pools and order.nodes > 0
     ]
+
+
+def _expected_s(seen: Scene, order: ComingNodes) -> float:
+    """A node that is coming is not taken to be later than one ordered now, though leads change."""
+    return min(max(0.0, order.expected_at - seen.now), seen.leads[order.pool].node.p90_s)
 
 
 def _orderable(seen: Scene) -> list[HostKind]:

@@ -1,0 +1,1 @@
+"""The ledger of capacity on its way over all layers: news in, standing, verdicts and lead times out."""
