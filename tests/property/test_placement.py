@@ -45,7 +45,7 @@ from tests.cluster import (
 )
 
 EFFORT = Effort(nodes=500, seconds=5.0)
-law = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+law = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 """A solver may take its time on a busy machine."""
 accelerators = st.sampled_from([L4, L4, H100])
 names = [DeploymentId("app", letter) for letter in "abc"]

@@ -123,8 +123,8 @@ class Ordering(RuleBasedStateMachine):
         if self.heard:
             self.hear(data.draw(st.sampled_from(self.heard)))
 
-    @invariant()
-    def the_order_of_news_does_not_matter(self) -> None:
+    def teardown(self) -> None:
+        """In the end, the same news in any order are the same ledger."""
         shuffled = random.Random(0).sample(self.heard, len(self.heard))
         one_by_one = SupplyLedger()
         for event in shuffled:
@@ -148,6 +148,6 @@ class Ordering(RuleBasedStateMachine):
 
 
 Ordering.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 test_ordering = Ordering.TestCase

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controller.domain.placement import Criterion
-from controller.planner.placement.objective import priorities
+from controller.planner.placement.objective import priorities, rank
 from controller.planner.placement.patterns import cuts, full_cuts
 from controller.planner.placement.problem import HostKind, Origin, Packing, Piece, Problem, Slot
 from controller.planner.placement.program import Effort, Program, Terms
@@ -218,6 +218,7 @@ def _objectives(model: _Model) -> list[Terms]:
         {model.hosts[index]: kind.cost for index, kind in hosts if kind.cost},
         {model.hosts[index]: 1.0 for index, _ in hosts},
         {variable: float(count) for variable, count in new_workers.items()},
+        {model.hosts[index]: float(rank(model.problem, index)) for index, _ in hosts},
     ]
 
 

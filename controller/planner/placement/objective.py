@@ -30,7 +30,9 @@ def criteria(problem: Problem, packing: Packing) -> tuple[Criterion, ...]:
     Replicas without a place (those due first, first), replicas that are late, nodes and workers missing to
     the least, what new nodes cost in the pools of the last priority, then of the one before it, and so on,
     how many new nodes there are (so that nothing that exists or is coming is given up for a new one), what
-    all optional nodes cost, how many they are, and new workers.
+    all optional nodes cost, how many they are, and new workers. Where all that is equal, nodes that exist are
+    kept rather than those that are coming, and so on in canonical order: a tie must not be broken one way now
+    and the other way in the next plan.
     """
     counts = served(problem, packing)
     kinds = [problem.hosts[use.host] for use in packing.hosts]
@@ -64,6 +66,7 @@ def criteria(problem: Problem, packing: Packing) -> tuple[Criterion, ...]:
         Criterion("cost of nodes kept and added", sum(kind.cost for kind in optional)),
         Criterion("nodes kept and added", float(len(optional))),
         Criterion("new workers", float(sum(worker.new for worker in workers))),
+        Criterion("rank of nodes kept and added", float(sum(rank(problem, use.host) for use in packing.hosts))),
     )
 
 
@@ -99,6 +102,14 @@ def priorities(problem: Problem) -> tuple[int, ...]:
     """Priorities of pools that could get new nodes, the last to be used first."""
     found = {kind.priority for kind in problem.hosts if kind.origin is Origin.NEW}
     return tuple(sorted(found, reverse=True))
+
+
+def rank(problem: Problem, host: int) -> int:
+    """Give the place of an optional kind in the order of preference; 0 for hosts that stay anyway."""
+    kind = problem.hosts[host]
+    if not kind.optional:
+        return 0
+    return len(problem.hosts) * tuple(Origin).index(kind.origin) + host
 
 
 def ordinal(tier: int) -> str:
