@@ -203,7 +203,7 @@ class LegTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerLead:
+class SupplyLead:
     """A pool's lead time on one layer, and what it consists of as far as that was measured."""
 
     pool: str

@@ -28,25 +28,24 @@ def recent_starts(memory: DeploymentMemory, snapshot: Snapshot) -> tuple[float, 
 
 
 def lead_time(policy: DeploymentPolicy, memory: DeploymentMemory, snapshot: Snapshot) -> LeadTime:
-    """Best available lead time: starts watched, Serve's start-up histogram, the policy, then 120 s."""
-    starts = recent_starts(memory, snapshot)
+    """Best available lead time: starts watched, Serve's start-up histogram, the policy, then 120 s.
+
+    Quantiles of watched starts are order statistics. One or two starts say little about the slow ones:
+    the longest is then taken 25 % longer for P90 and 50 % longer for P95. A single figure from another
+    source stands for P50 and P90, and 25 % more for P95.
+    """
+    starts = sorted(recent_starts(memory, snapshot))
     if starts:
-        return measured_lead(starts)
+        return _measured(starts)
     histogram = snapshot.startup_p90_s
     if isinstance(histogram, Known) and histogram.value > 0:
-        return assumed_lead(histogram.value, LeadSource.STARTUP_METRICS)
+        return _single(histogram.value, LeadSource.STARTUP_METRICS)
     if policy.lead_time.assumed_s is not None:
-        return assumed_lead(policy.lead_time.assumed_s, LeadSource.POLICY)
-    return assumed_lead(DEFAULT_S, LeadSource.DEFAULT)
+        return _single(policy.lead_time.assumed_s, LeadSource.POLICY)
+    return _single(DEFAULT_S, LeadSource.DEFAULT)
 
 
-def measured_lead(seconds: Sequence[float]) -> LeadTime:
-    """Lead time from measured ones, of which there is at least one: order statistics.
-
-    One or two say little about the slow ones: the longest is then taken 25 % longer for P90 and 50 % longer
-    for P95.
-    """
-    starts = sorted(seconds)
+def _measured(starts: Sequence[float]) -> LeadTime:
     few = len(starts) < _ENOUGH
     return LeadTime(
         p50_s=_order_statistic(starts, 0.5),
@@ -57,8 +56,7 @@ def measured_lead(seconds: Sequence[float]) -> LeadTime:
     )
 
 
-def assumed_lead(seconds: float, source: LeadSource) -> LeadTime:
-    """Lead time from a single figure: it stands for P50 and P90, and 25 % more for P95."""
+def _single(seconds: float, source: LeadSource) -> LeadTime:
     return LeadTime(p50_s=seconds, p90_s=seconds, p95_s=seconds * _P95_MARGIN, source=source, samples=0)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from controller.domain.forecast import LeadSource, LeadTime
 from controller.domain.placement import PoolLeads
-from controller.domain.supply import MILESTONES, Layer, LayerLead, Leg, LegTime, SupplyLedger, Unit
-from controller.planner.lead import DEFAULT_S, assumed_lead, measured_lead
+from controller.domain.supply import MILESTONES, Layer, SupplyLead, Leg, LegTime, SupplyLedger, Unit
+from controller.planner.lead import DEFAULT_S
+from controller.planner.supply.quantiles import assumed_lead, measured_lead
 from controller.planner.supply.standing import order_of_unit
 
-DEFAULTS_S = {Layer.NODE: 300.0, Layer.WORKER: 120.0, Layer.REPLICA: DEFAULT_S}
+DEFAULTS_S = {Layer.NODE: 300.0, Layer.WORKER: 60.0, Layer.REPLICA: DEFAULT_S}
 """Assumed where nothing was measured and the policy says nothing."""
 
 _LEGS = {
@@ -46,7 +47,7 @@ def pool_leads(
     )
 
 
-def layer_leads(ledger: SupplyLedger) -> tuple[LayerLead, ...]:
+def supply_leads(ledger: SupplyLedger) -> tuple[SupplyLead, ...]:
     """Lead times of each pool and layer of which anything was measured, with their breakdown.
 
     The time of a layer begins when there is what it needs: a worker's with its pod or the node, a replica's
@@ -59,7 +60,7 @@ def layer_leads(ledger: SupplyLedger) -> tuple[LayerLead, ...]:
         legs = [(leg, [one.legs[leg] for one in journeys if leg in one.legs]) for leg in _LEGS[layer]]
         times = tuple(_leg_time(leg, seconds) for leg, seconds in legs if seconds)
         if times:
-            found.append(LayerLead(pool=pool, layer=layer, lead=lead, legs=times))
+            found.append(SupplyLead(pool=pool, layer=layer, lead=lead, legs=times))
     return tuple(found)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from controller.domain.forecast import LeadSource
 from controller.domain.supply import Layer, Leg, Milestone, SupplyLedger
-from controller.planner.supply.leads import layer_leads, pool_leads
+from controller.planner.supply.leads import supply_leads, pool_leads
 from tests.supplies import created, ledger, order, reached, ready
 
 WAY = (
@@ -22,7 +22,7 @@ WAY = (
 
 
 def legs_of(kept: SupplyLedger, layer: Layer) -> dict[Leg, float]:
-    return {leg.leg: leg.p50_s for one in layer_leads(kept) if one.layer is layer for leg in one.legs}
+    return {leg.leg: leg.p50_s for one in supply_leads(kept) if one.layer is layer for leg in one.legs}
 
 
 def test_each_layer_takes_from_when_it_could_begin_until_it_is_of_use() -> None:
@@ -32,7 +32,7 @@ def test_each_layer_takes_from_when_it_could_begin_until_it_is_of_use() -> None:
     assert legs_of(kept, Layer.NODE) == {Leg.CREATION: 60, Leg.BOOT: 90}
     assert legs_of(kept, Layer.WORKER) == {Leg.SCHEDULING: 2, Leg.IMAGE: 38}
     assert legs_of(kept, Layer.REPLICA) == {Leg.WEIGHTS: 30, Leg.WARM_UP: 20, Leg.ADMISSION: 2}
-    assert [(one.layer, one.lead.p50_s) for one in layer_leads(kept)] == [
+    assert [(one.layer, one.lead.p50_s) for one in supply_leads(kept)] == [
         (Layer.NODE, 150), (Layer.REPLICA, 52), (Layer.WORKER, 40)
     ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def test_a_milestone_that_was_not_heard_of_is_not_guessed() -> None:
     kept = ledger(*(event for event in WAY if getattr(event, "milestone", None) is not Milestone.WARMED_UP))
 
     assert legs_of(kept, Layer.REPLICA) == {Leg.WEIGHTS: 30}
-    (replica,) = [one for one in layer_leads(kept) if one.layer is Layer.REPLICA]
+    (replica,) = [one for one in supply_leads(kept) if one.layer is Layer.REPLICA]
     assert replica.lead.p50_s == 52
 
 
