@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controller.domain.forecast import LeadSource, LeadTime
 from controller.domain.placement import PoolLeads
-from controller.domain.supply import MILESTONES, Layer, SupplyLead, Leg, LegTime, SupplyLedger, Unit
+from controller.domain.supply import MILESTONES, Layer, Leg, LegTime, SupplyLead, SupplyLedger, Unit
 from controller.planner.lead import DEFAULT_S
 from controller.planner.supply.quantiles import assumed_lead, measured_lead
 from controller.planner.supply.standing import order_of_unit

@@ -4,7 +4,7 @@ import pytest
 
 from controller.domain.forecast import LeadSource
 from controller.domain.supply import Layer, Leg, Milestone, SupplyLedger
-from controller.planner.supply.leads import supply_leads, pool_leads
+from controller.planner.supply.leads import pool_leads, supply_leads
 from tests.supplies import created, ledger, order, reached, ready
 
 WAY = (
