@@ -18,6 +18,7 @@ from alerts.slo import slo_groups
 from controller.policy.model import Policy
 
 NAME = "foreserve"
+EVERY_S = 60
 RUNBOOKS = "docs/runbooks"
 """Where the runbooks are: in this repository, unless the exporter of the rules says otherwise."""
 
@@ -40,16 +41,30 @@ class Format(StrEnum):
         return {Format.PROMETHEUS: "foreserve.rules.yaml"}.get(self, f"foreserve-{self.value}.yaml")
 
 
-def groups(policy: Policy) -> tuple[Group, ...]:
+def groups(policy: Policy, *, every_s: int = EVERY_S) -> tuple[Group, ...]:
     """Return every rule for a policy, in the order in which they need each other."""
-    return (recording_group(), *slo_groups(policy), service_group(), scaling_group(policy.control))
+    return (
+        recording_group(every_s=every_s),
+        *slo_groups(policy, every_s=every_s),
+        service_group(every_s=every_s),
+        scaling_group(policy.control, every_s=every_s),
+    )
 
 
 def document(
-    policy: Policy, wanted: Format, *, runbooks: str = RUNBOOKS, namespace: str | None = None
+    policy: Policy,
+    wanted: Format,
+    *,
+    runbooks: str = RUNBOOKS,
+    namespace: str | None = None,
+    every_s: int = EVERY_S,
 ) -> dict[str, Any]:
-    """Return the rules as plain values. ``runbooks`` is the address under which the runbooks' pages are."""
-    rules = {"groups": [_group(group, runbooks.rstrip("/")) for group in groups(policy)]}
+    """Return the rules as plain values.
+
+    ``runbooks`` is the address under which the runbooks' pages are; ``every_s`` is how often the rules
+    are evaluated, in seconds.
+    """
+    rules = {"groups": [_group(group, runbooks.rstrip("/")) for group in groups(policy, every_s=every_s)]}
     if wanted is Format.PROMETHEUS:
         return rules
     metadata: dict[str, Any] = {"name": NAME, **({"namespace": namespace} if namespace else {})}

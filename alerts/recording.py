@@ -14,10 +14,11 @@ APPLICATION_OF_PROXY = "http-(.+?)(-via-ingress-request-router)?"
 """HAProxy's backends of an application; under direct streaming there are two."""
 
 
-def recording_group() -> Group:
+def recording_group(*, every_s: int) -> Group:
     """Return the group that every other one reads from."""
     return Group(
         name="foreserve-recording",
+        interval_s=every_s,
         rules=(
             _replica_info(),
             _by_deployment(recorded.TTFT_BUCKET, scraped.VLLM_TTFT),

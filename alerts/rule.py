@@ -83,4 +83,4 @@ class Group:
 
     name: str
     rules: tuple[Recording | Alert, ...]
-    interval_s: int = 60
+    interval_s: int

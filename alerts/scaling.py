@@ -16,10 +16,11 @@ _HERE = "{{ $labels.application }}/{{ $labels.deployment }}"
 _LEAST_STALL_S = 60.0
 
 
-def scaling_group(control: ControlPolicy) -> Group:
+def scaling_group(control: ControlPolicy, *, every_s: int) -> Group:
     """Return the alerts about scaling. How late a tick may be follows the policy's interval."""
     return Group(
         name="foreserve-scaling",
+        interval_s=every_s,
         rules=(
             *_controller(control),
             *_eyes(),

@@ -17,10 +17,11 @@ _BY = "cluster, application, deployment"
 _HERE = "{{ $labels.application }}/{{ $labels.deployment }}"
 
 
-def service_group() -> Group:
+def service_group(*, every_s: int) -> Group:
     """Return the alerts about Ray Serve, vLLM and HAProxy."""
     return Group(
         name="foreserve-service",
+        interval_s=every_s,
         rules=(
             _deployment_unhealthy(),
             _crash_loop(),

@@ -21,8 +21,8 @@ TIME_OBJECTIVE = 0.95
 LEAST_BAD_EVENTS = 10
 """An alert needs this many in its long window: one slow request at night wakes nobody."""
 
-EVENTS_INTERVAL_S = 60
-BUDGET_INTERVAL_S = 300
+_BUDGET_EVERY = 5
+"""The budget looks back over 30 days, so it is computed for every so many evaluations of the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,13 @@ _KINDS = {
 }
 
 
-def slo_groups(policy: Policy) -> tuple[Group, ...]:
+def slo_groups(policy: Policy, *, every_s: int) -> tuple[Group, ...]:
     """Return the recordings of every objective in a policy, their burn rates, and the alerts."""
     return (
-        Group(name="foreserve-slo-events", rules=tuple(_events(policy.deployments)), interval_s=EVENTS_INTERVAL_S),
-        Group(name="foreserve-slo-burn", rules=tuple(_burn_rates())),
-        Group(name="foreserve-slo-budget", rules=(_budget_left(),), interval_s=BUDGET_INTERVAL_S),
-        Group(name="foreserve-slo-alerts", rules=tuple(_alerts())),
+        Group(name="foreserve-slo-events", rules=tuple(_events(policy.deployments)), interval_s=every_s),
+        Group(name="foreserve-slo-burn", rules=tuple(_burn_rates()), interval_s=every_s),
+        Group(name="foreserve-slo-budget", rules=(_budget_left(),), interval_s=_BUDGET_EVERY * every_s),
+        Group(name="foreserve-slo-alerts", rules=tuple(_alerts(every_s)), interval_s=every_s),
     )
 
 
@@ -115,11 +115,11 @@ def _budget_left() -> Recording:
     return Recording(metric=recorded.SLO_BUDGET_LEFT, expr=f"1 - {_burn('30d')}")
 
 
-def _alerts() -> Iterator[Alert]:
+def _alerts(every_s: int) -> Iterator[Alert]:
     for slo, (name, what, where) in _KINDS.items():
         yield Alert(
             name=name,
-            expr=f"({_both(slo, _FAST)}) and {_enough(slo, '1h')}",
+            expr=f"({_both(slo, _FAST)}) and {_enough(slo, '1h', every_s)}",
             hold="2m",
             severity=Severity.PAGE,
             team=Team.SERVICE,
@@ -129,7 +129,7 @@ def _alerts() -> Iterator[Alert]:
         )
         yield Alert(
             name=name,
-            expr=f"({_both(slo, _SLOW)}) and {_enough(slo, '3d')}",
+            expr=f"({_both(slo, _SLOW)}) and {_enough(slo, '3d', every_s)}",
             hold="15m",
             severity=Severity.TICKET,
             team=Team.SERVICE,
@@ -148,6 +148,6 @@ def _both(slo: str, pairs: Sequence[_Windows]) -> str:
     )
 
 
-def _enough(slo: str, window: str) -> str:
+def _enough(slo: str, window: str, every_s: int) -> str:
     bad = selector(recorded.SLO_BAD_EVENTS, equals("slo", slo))
-    return f"(sum_over_time({bad}[{window}]) * {EVENTS_INTERVAL_S} >= {LEAST_BAD_EVENTS})"
+    return f"(sum_over_time({bad}[{window}]) * {every_s} >= {LEAST_BAD_EVENTS})"

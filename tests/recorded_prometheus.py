@@ -132,9 +132,7 @@ async def recorded_prometheus(folder: Path) -> AsyncIterator[str]:
 async def _prometheus(folder: Path, url: str, port: int, pages: list[str]) -> asyncio.subprocess.Process:
     binary = shutil.which("prometheus")
     assert binary, "prometheus is missing; requirements/setup.sh installs it"
-    rules = document(_policy(), Format.PROMETHEUS)
-    for group in rules["groups"]:
-        group["interval"] = "1s"
+    rules = document(_policy(), Format.PROMETHEUS, every_s=1)
     (folder / "rules.yaml").write_text(to_yaml(rules, "rules"))
     jobs = [
         {"job_name": page, "metrics_path": f"/{page}/metrics", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}

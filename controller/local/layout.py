@@ -48,6 +48,11 @@ class Layout:
         return self.run.scratch / "prometheus"
 
     @property
+    def rules(self) -> Path:
+        """Prometheus's recording rules and alerts."""
+        return self.root / "rules.yaml"
+
+    @property
     def records(self) -> Path:
         """The store of decision records."""
         return self.root / "records.sqlite"

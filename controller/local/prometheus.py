@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from alerts.export import Format, document, to_yaml
 from controller.errors import BadInputError
 from controller.local.children import Child, spawn
 from controller.local.layout import Layout
 from controller.local.ports import Ports
+from controller.policy.model import Policy
 
-SCRAPE_INTERVAL = "2s"
+SCRAPE_INTERVAL_S = 2
 SERVICE_DISCOVERY = "prom_metrics_service_discovery.json"
 """File that Ray keeps up to date in its folder with the addresses of its agents."""
 
@@ -35,9 +37,11 @@ def find_binary() -> Path:
 
 
 def configuration(layout: Layout, ports: Ports) -> str:
-    """Return the configuration file: Ray's agents, HAProxy and the controller. JSON, which is YAML too."""
+    """Return the configuration file: Ray's agents, HAProxy, the controller, our rules. JSON, which is YAML too."""
+    interval = f"{SCRAPE_INTERVAL_S}s"
     document = {
-        "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
+        "global": {"scrape_interval": interval, "evaluation_interval": interval},
+        "rule_files": [str(layout.rules)],
         "scrape_configs": [
             {
                 "job_name": "ray",
@@ -55,9 +59,15 @@ def configuration(layout: Layout, ports: Ports) -> str:
     return json.dumps(document, indent=1)
 
 
-def start(layout: Layout, ports: Ports, env: Mapping[str, str]) -> Child:
+def rules(policy: Policy) -> str:
+    """Return the recording rules and alerts of a policy, evaluated as often as is scraped."""
+    return to_yaml(document(policy, Format.PROMETHEUS, every_s=SCRAPE_INTERVAL_S), "Rules of this run's policy.")
+
+
+def start(layout: Layout, ports: Ports, env: Mapping[str, str], policy: Policy) -> Child:
     """Write the configuration and start Prometheus. Raises ``BadInputError`` when it is not installed."""
     binary = find_binary()
+    layout.rules.write_text(rules(policy))
     config = layout.root / "prometheus.json"
     config.write_text(configuration(layout, ports))
     command = [

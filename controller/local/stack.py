@@ -19,6 +19,7 @@ from controller.local.children import Child, spawn
 from controller.local.layout import Layout, clean_up, create, dead_runs
 from controller.local.ports import Ports, claim, is_free
 from controller.local.steps import Steps
+from controller.policy.load import load_policy
 from controller.ports import Clock
 
 CHECK = "Ports and programs"
@@ -252,7 +253,8 @@ class LocalStack:
         )
 
     def _start_prometheus(self) -> None:
-        child = prometheus.start(self.files, self.ports, os.environ | {MARK: self.files.run.run_id})
+        policy = load_policy(self.options.policy).policy
+        child = prometheus.start(self.files, self.ports, os.environ | {MARK: self.files.run.run_id}, policy)
         self._children.append(child)
         self._wait(child, lambda: request(f"{self.prometheus_url}/-/ready"), _SMALL_TIMEOUT_S, "Prometheus")
 

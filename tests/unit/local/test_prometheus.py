@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from controller.errors import BadInputError
 from controller.local import prometheus
 from controller.local.belongings import Run
 from controller.local.layout import Layout
 from controller.local.ports import Ports
+from controller.policy.load import load_policy
 
 LAYOUT = Layout(run=Run(run_id="00000000", scratch=Path("/tmp/foreserve-00000000")), root=Path("/runs/one"))
 
@@ -23,6 +26,21 @@ def test_everything_is_scraped_from_where_it_listens() -> None:
     ]
     assert jobs["haproxy"]["static_configs"] == [{"targets": ["127.0.0.1:9102"]}]
     assert jobs["foreserve"]["static_configs"] == [{"targets": ["127.0.0.1:9901"]}]
+
+
+def test_the_rules_follow_the_policy_and_keep_pace_with_the_scrapes(tmp_path: Path) -> None:
+    layout = Layout(run=LAYOUT.run, root=tmp_path)
+    policy = load_policy(Path(__file__).parents[3] / "manifests/policies/local.yaml").policy
+    layout.rules.write_text(prometheus.rules(policy))
+    (tmp_path / "prometheus.json").write_text(prometheus.configuration(layout, Ports()))
+
+    checked = subprocess.run(
+        ["promtool", "check", "config", tmp_path / "prometheus.json"], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "rules found" in checked.stdout
+    assert {group["interval"] for group in YAML(typ="safe").load(layout.rules)["groups"]} == {"2s", "10s"}
 
 
 def test_a_missing_binary_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
