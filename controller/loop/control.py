@@ -84,13 +84,14 @@ class ControlLoop:
         Whether the target is still the one planned from is checked by the actuator, right before its write.
         """
         self._tick += 1
-        now = self._clock.now()
         timer = StepTimer(self._clock)
         with timer.step("policy"):
             self._policy.follow()
             policy, mode = self._policy.policy, self._policy.mode
         with timer.step("collect"):
-            collected = await self._collection.collect(now, deadline_s=self._collect_deadline_s())
+            collected = await self._collection.collect(self._clock.now(), deadline_s=self._collect_deadline_s())
+        # One "now" for all that follows, and not before the evidence: an answer that took a second is that old.
+        now = self._clock.now()
         with timer.step("observe"):
             snapshots = self._perception.observe(collected.scrapes, policy, now)
             self._foresight.record(snapshots)

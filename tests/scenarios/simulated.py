@@ -41,6 +41,8 @@ class SimulatedDeployment:
     clock: VirtualClock
     load: Callable[[float], float]
     start_s: float = 20.0
+    slow: dict[SourceKind, float] = field(default_factory=dict)
+    """How long a source takes to answer, seconds."""
     silent: set[SourceKind] = field(default_factory=set)
     replicas: list[SimulatedReplica] = field(default_factory=list)
     arrived: float = 0.0
@@ -156,6 +158,9 @@ class SimulatedSource:
     kind: SourceKind
 
     async def collect(self, now: float) -> Sequence[Scrape]:
+        if seconds := self.deployment.slow.get(self.kind):
+            self.deployment.clock.advance(seconds)
+            now = self.deployment.clock.now()
         name = f"{self.kind}/10.0.0.3"
         if self.kind in self.deployment.silent:
             return (Scrape(source=name, kind=self.kind, at=now, ok=False, errors=("connection refused",)),)

@@ -3,9 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from controller.codec import load_record
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, Decision, Outcome, OutcomeStatus
+from controller.domain.scrape import SourceKind
 from controller.domain.signals import Signal
 from controller.ports import LoopEvent
 from controller.store.sqlite import SqliteStore
@@ -33,6 +36,18 @@ async def test_without_a_store_a_target_is_still_raised_and_the_record_is_in_the
     assert chat(raised).outcome.status is OutcomeStatus.APPLIED
     assert [chat(record).outcome.status for record in logged] == [OutcomeStatus.PENDING, OutcomeStatus.APPLIED]
     assert world.direct.applied == [3]
+
+
+async def test_a_reading_is_as_old_as_the_other_sources_took_to_answer() -> None:
+    """Readings were once aged from the beginning of the tick, before any of them was made: each was 0 s old."""
+    world = World(lambda _: 2.0)
+    world.deployment.slow = {SourceKind.HAPROXY: 0.3, SourceKind.SERVE: 0.5}
+
+    record = (await world.run(60))[-1]
+
+    ages = {health.kind: health.age_s for health in record.sources}
+    assert ages == pytest.approx({SourceKind.RAY: 0.8, SourceKind.HAPROXY: 0.5, SourceKind.SERVE: 0.0})
+    assert chat(record).snapshot.demand[Signal.DECODE_TOKENS].age_s == pytest.approx(0.8)
 
 
 async def test_without_a_store_nothing_is_lowered_and_the_reason_is_said() -> None:
