@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from controller.domain.reading import Known, Reading, Unknown
@@ -54,19 +55,23 @@ def _ongoing(views: tuple[View, ...], shed: Rate | Unknown, request_s: float | N
 
 
 def _requests(door: Rate | Unknown, serve: Rate | Unknown, shed: Rate | Unknown) -> Reading:
-    """Arrivals: HAProxy counts shed requests, replicas do not."""
-    known = []
-    if isinstance(door, Rate):
-        known.append(door.reading())
-    if isinstance(serve, Rate):
-        shed_per_s = shed.per_s if isinstance(shed, Rate) else 0.0
-        known.append(Known(serve.per_s + shed_per_s, serve.age_s))
-    if known:
-        return max(known, key=lambda reading: reading.value)
-    reasons = [
-        f"{name}: {one.reason}" for name, one in (("HAProxy", door), ("Serve", serve)) if isinstance(one, Unknown)
-    ]
-    return Unknown("; ".join(reasons))
+    """Arrivals: HAProxy counts shed requests, replicas do not.
+
+    Both count the same requests, each read at its own moments. Where they differ by no more than chance (a
+    Poisson count's standard deviation), their mean is nearest: the larger of two noisy counts would be some
+    percent too high, always. Where they differ by more, one has missed something, and the larger one counts.
+    """
+    if isinstance(door, Unknown) and isinstance(serve, Unknown):
+        return Unknown(f"HAProxy: {door.reason}; Serve: {serve.reason}")
+    if isinstance(serve, Unknown):
+        return _reading(door)
+    arrived = Rate(serve.per_s + (shed.per_s if isinstance(shed, Rate) else 0.0), serve.seconds, serve.age_s)
+    if isinstance(door, Unknown):
+        return arrived.reading()
+    larger = max(door, arrived, key=lambda rate: rate.per_s)
+    if abs(door.per_s - arrived.per_s) > math.sqrt(larger.per_s / larger.seconds):
+        return larger.reading()
+    return Known((door.per_s + arrived.per_s) / 2.0, max(door.age_s, arrived.age_s))
 
 
 def _reading(rate: Rate | Unknown) -> Reading:
