@@ -18,6 +18,7 @@ from controller.cli.preflight import preflight
 from controller.cli.profile import profile
 from controller.cli.replay import replay_command
 from controller.cli.run import run
+from controller.cli.tune import tune_command
 from controller.cli.up import up
 from controller.cli.version import version
 from controller.errors import BadInputError, ForeserveError, UnavailableError
@@ -36,6 +37,7 @@ app.command("explain")(explain)
 app.command("load")(load)
 app.command("profile")(profile)
 app.command("replay")(replay_command)
+app.command("tune")(tune_command)
 app.command("decide")(decide_command)
 app.command("version")(version)
 app.add_typer(policy_app, name="policy")
