@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 FloatArray = NDArray[np.float64]
+_Day = tuple[int, int, FloatArray]
 Rival = Callable[[FloatArray, int, float, FloatArray], FloatArray]
 """(values, ahead, bins per day, outcomes) -> prediction made at the end of each bin; NaN: no opinion."""
 
@@ -70,31 +72,6 @@ def _trended(values: FloatArray, alpha: FloatArray, beta: FloatArray, phi: Float
             power *= damping
             carried += power
         points[place] = max(0.0, level + carried * trend)
-    return points
-
-
-@njit(cache=True)
-def _kalman(values: FloatArray, ahead: int) -> FloatArray:
-    """Local linear trend with Dynamo's published settings: Q = diag(1, 0.1), R = 10."""
-    size = len(values)
-    points = np.full(size, np.nan)
-    level, trend = np.nan, 0.0
-    p00, p01, p11 = 1.0, 0.0, 1.0
-    for place in range(size):
-        value = values[place]
-        if np.isnan(level):
-            level = value
-        else:
-            level += trend
-            p00, p01, p11 = p00 + 2 * p01 + p11 + 1.0, p01 + p11, p11 + 0.1
-            if not np.isnan(value):
-                innovation = value - level
-                gain0, gain1 = p00 / (p00 + 10.0), p01 / (p00 + 10.0)
-                level += gain0 * innovation
-                trend += gain1 * innovation
-                p11 -= gain1 * p01
-                p00, p01 = (1 - gain0) * p00, (1 - gain0) * p01
-        points[place] = max(0.0, level + ahead * trend)
     return points
 
 
@@ -157,11 +134,6 @@ def holt(values: FloatArray, ahead: int, _day: float, _outcomes: FloatArray) -> 
     return _trended(values, np.full(size, 0.3), np.full(size, 0.03), np.full(size, 0.9), ahead)
 
 
-def kalman(values: FloatArray, ahead: int, _day: float, _outcomes: FloatArray) -> FloatArray:
-    """Dynamo's ``kalman``, reimplemented from its published description."""
-    return _kalman(values, ahead)
-
-
 def in_logs(rival: Rival) -> Rival:
     """The same rival on log1p, as some of Dynamo's presets are."""
 
@@ -185,12 +157,7 @@ def auto_ets(values: FloatArray, ahead: int, day: float, _outcomes: FloatArray) 
 
     size = values.size
     alpha, beta, phi = np.full(size, 0.3), np.zeros(size), np.zeros(size)
-    for first, last, known in _days(values, day):
-        model = AutoETS(model="AZN")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.fit(known)
-        found = model.model_
+    for (first, last, _), found in _fitted(lambda: AutoETS(model="AZN"), values, day):
         own = dict(zip(("alpha", "beta", "gamma", "phi"), found["par"][:4], strict=False))
         alpha[first:last] = own["alpha"]
         trended = found["components"][1] != "N"
@@ -205,13 +172,26 @@ def auto_arima(values: FloatArray, ahead: int, day: float, _outcomes: FloatArray
 
     points = np.full(values.size, np.nan)
     filled = _carried(values)
-    for first, last, known in _days(values, day):
-        model = AutoARIMA()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.fit(known)
-        points[first:last] = _arima_path(model.model_, filled, first, last, ahead)
+    for (first, last, _), found in _fitted(AutoARIMA, values, day):
+        points[first:last] = _arima_path(found, filled, first, last, ahead)
     return np.where(np.isnan(values), np.nan, np.maximum(0.0, points))
+
+
+_FITTED: dict[tuple[str, int], list[tuple[_Day, dict]]] = {}
+
+
+def _fitted(make: Callable[[], Any], values: FloatArray, day: float) -> list[tuple[_Day, dict]]:
+    """A model of each day, found from what was known before it; found once for all horizons."""
+    key = (type(make()).__name__, hash(values.tobytes()))
+    if key not in _FITTED:
+        _FITTED[key] = []
+        for place in _days(values, day):
+            model = make()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.fit(place[2])
+            _FITTED[key].append((place, model.model_))
+    return _FITTED[key]
 
 
 def _arima_path(found: dict, values: FloatArray, first: int, last: int, ahead: int) -> FloatArray:
@@ -268,7 +248,7 @@ def _plain_features(values: FloatArray, ahead: int, day: float) -> FloatArray:
         return np.stack(columns, axis=1)
 
 
-def _days(values: FloatArray, day: float) -> list[tuple[int, int, FloatArray]]:
+def _days(values: FloatArray, day: float) -> list[_Day]:
     """(first bin, bin after the last, newest known bins before it) of each day; shorter for short series."""
     length = max(60, min(round(day), values.size // 6))
     firsts = range(length, values.size, length)
@@ -292,8 +272,6 @@ RIVALS: dict[str, tuple[Rival, bool]] = {
     "AutoETS": (auto_ets, True),
     "AutoARIMA (Dynamo arima)": (auto_arima, True),
     "AutoARIMA log1p": (in_logs(auto_arima), True),
-    "Kalman (Dynamo)": (kalman, True),
-    "Kalman log1p (Dynamo)": (in_logs(kalman), True),
     "seasonal naive": (seasonal_naive, True),
     "plain gradient boosting": (boosting(0.9), False),
 }

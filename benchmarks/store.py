@@ -10,16 +10,16 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from controller.codec import HistoryEntry
 from controller.domain.forecast import Forecast
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.plan import Action
 from controller.domain.reading import Known
 from controller.domain.record import DeploymentRecord, TickRecord
-from controller.domain.signals import Signal
+from controller.domain.signals import MEASURED, Signal
 from controller.domain.snapshot import History
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.store.reader import StoreReader
@@ -29,6 +29,8 @@ from tests.records import decision, deployment_record, record, snapshot
 START = 1_790_000_000.0
 INTERVAL_S, STEP_S = 10.0, 5.0
 BINS = 1440
+PIECES = 6
+LEARNED = random.Random(1).randbytes(9_000)
 ACTS = 0.05
 """Share of decisions that change something."""
 CASES = ((1, 400), (20, 200), (200, 150))
@@ -46,10 +48,10 @@ def _case(path: Path, deployments: int, ticks: int) -> str:
     ids = [DeploymentId(f"app{n}", f"LLMServer:model{n}") for n in range(deployments)]
     store = SqliteStore(path)
     took, size = [], 0
-    for tick, (one, state, histories) in enumerate(_life(ids, ticks)):
+    for tick, (one, state, kept) in enumerate(_life(ids, ticks)):
         size = path.stat().st_size if tick == ticks // 2 else size
         took.append(_seconds(lambda one=one, state=state: store.begin(one, state)))
-        took[-1] += _seconds(lambda one=one, state=state, h=histories: store.finish(one, state, h))
+        took[-1] += _seconds(lambda one=one, state=state, kept=kept: store.finish(one, state, kept))
     store.close()
     per_tick = (path.stat().st_size - size) / (ticks - ticks // 2)
     steady = sorted(took[ticks // 2 :])
@@ -63,7 +65,7 @@ def _case(path: Path, deployments: int, ticks: int) -> str:
     )
 
 
-def _life(ids: Sequence[DeploymentId], ticks: int) -> Iterator[tuple[TickRecord, PlannerState, list[HistoryEntry]]]:
+def _life(ids: Sequence[DeploymentId], ticks: int) -> Iterator[tuple[TickRecord, PlannerState, _Kept]]:
     noise = random.Random(0)
     past = [noise.random() * 100 for _ in range(BINS + 2 * ticks)]
     for tick in range(1, ticks + 1):
@@ -76,8 +78,29 @@ def _life(ids: Sequence[DeploymentId], ticks: int) -> Iterator[tuple[TickRecord,
         yield (
             record(*entries, tick=tick, at=at),
             PlannerState(deployments=tuple((one, memory) for one in ids)),
-            [(one, signal, history) for one in ids for signal in Signal],
+            _Kept(ids, history, at),
         )
+
+
+class _Kept:
+    """As the loop gives it: only what the store does not hold of the histories, and six learned pieces a tick."""
+
+    def __init__(self, ids: Sequence[DeploymentId], history: History, at: float) -> None:
+        self._ids, self._history, self._at = ids, history, at
+
+    def tails(self, held_until: Callable[[DeploymentId, Signal], float | None]) -> list[Tail]:
+        return [self._tail(one, signal, held_until(one, signal)) for one in self._ids for signal in MEASURED]
+
+    def pieces(self, _held: Mapping[PieceKey, float]) -> list[Piece]:
+        first = int(self._at / INTERVAL_S) * PIECES
+        ids = [self._ids[(first + n) % len(self._ids)] for n in range(PIECES)]
+        return [Piece(deployment=one, name="track work 120", at=self._at, body=LEARNED) for one in ids]
+
+    def _tail(self, one: DeploymentId, signal: Signal, held: float | None) -> Tail:
+        whole = self._history
+        first = 0 if held is None else max(0, round((held - whole.start) / STEP_S) - 1)
+        newest = History(start=whole.start + first * STEP_S, step_s=STEP_S, values=whole.values[first:])
+        return Tail(deployment=one, signal=signal, begins=whole.start, history=newest)
 
 
 def _entry(one: DeploymentId, at: float, noise: random.Random) -> DeploymentRecord:

@@ -182,8 +182,7 @@ def _memory(store: SqliteStore) -> Memory:
         raise _bad_store(error) from error
     if loaded is None:
         return Memory(last_tick=store.last_tick())
-    state, histories = loaded
-    return Memory(state=state, histories=histories, last_tick=store.last_tick())
+    return Memory(kept=loaded, last_tick=store.last_tick())
 
 
 def _remembered(path: Path) -> Memory:
@@ -195,7 +194,7 @@ def _remembered(path: Path) -> Memory:
             loaded = reader.load()
     except StoreError as error:
         raise _bad_store(error) from error
-    return Memory() if loaded is None else Memory(state=loaded[0], histories=loaded[1])
+    return Memory() if loaded is None else Memory(kept=loaded)
 
 
 def _bad_store(error: Exception) -> BadInputError:

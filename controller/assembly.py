@@ -11,19 +11,20 @@ from structlog.typing import FilteringBoundLogger
 from controller.actuators.advisory import AdvisoryActuator
 from controller.actuators.serve_direct import ServeDirectActuator
 from controller.clients.serve import ServeClient
-from controller.codec import HistoryEntry
 from controller.collectors.discovery import DashboardDiscovery, Discovery, SdFileDiscovery, StaticDiscovery
 from controller.collectors.haproxy import HAProxyCollector
 from controller.collectors.prometheus import PrometheusCollector
 from controller.collectors.ray_agents import RayAgentsCollector
 from controller.collectors.serve_state import ServeStateCollector
-from controller.domain.state import PlannerState
+from controller.domain.lasting import Checkpoint
 from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.fitting import FitWorker
+from controller.loop.forecast_guard import ForecastGuard
 from controller.loop.foresight import Foresight
 from controller.loop.journal import Journal
+from controller.loop.learned import restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
 from controller.policy.model import Mode
@@ -36,8 +37,7 @@ from controller.window.history import DemandHistory
 class Memory:
     """What survives a restart."""
 
-    state: PlannerState = field(default_factory=PlannerState)
-    histories: Sequence[HistoryEntry] = ()
+    kept: Checkpoint = field(default_factory=Checkpoint)
     last_tick: int = 0
 
 
@@ -71,13 +71,16 @@ def control_loop(
     """Build the loop. Raises BadInputError for an address that cannot be fetched."""
     policy = PolicyInForce(source=policy_source, advisory=advisory, log=around.log, observer=around.observer)
     histories = DemandHistory()
-    histories.restore(memory.histories)
+    histories.restore(memory.kept.histories)
+    guard = ForecastGuard(clock=around.clock, observer=around.observer, log=around.log)
+    foresight = Foresight(AdaptiveForecaster(), FitWorker(clock=around.clock), guard)
+    restore(memory.kept.pieces, foresight)
     return ControlLoop(
         clock=around.clock,
         policy=policy,
         collection=Collection(collectors=_collectors(settings, around), clock=around.clock),
         perception=Perception(histories=histories),
-        foresight=Foresight(AdaptiveForecaster(), FitWorker(clock=around.clock)),
+        foresight=foresight,
         actuators={
             Mode.DIRECT: ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits),
             Mode.ADVISORY: AdvisoryActuator(client=around.client),
@@ -86,7 +89,7 @@ def control_loop(
         exporters=exporters,
         observer=around.observer,
         log=around.log,
-        state=memory.state,
+        state=memory.kept.state,
         last_tick=memory.last_tick,
     )
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.plan import Decision, Outcome
 from controller.domain.record import TickRecord
 from controller.domain.scrape import Scrape
 from controller.domain.serve import ServeState
 from controller.domain.signals import Signal
-from controller.domain.snapshot import History
 from controller.domain.state import PlannerState
 
 
@@ -60,11 +60,16 @@ class Actuator(Protocol):
         ...
 
 
-class Checkpoint(Protocol):
-    """State that survives a restart."""
+class Lasting(Protocol):
+    """What is to outlive the process beside the planner's state. The store says what it holds, and gets the rest."""
 
-    state: PlannerState
-    histories: Sequence[tuple[DeploymentId, Signal, History]]
+    def tails(self, held_until: Callable[[DeploymentId, Signal], float | None]) -> Sequence[Tail]:
+        """Return every recent history: whole, or from the last bin that is held when ``held_until`` names its end."""
+        ...
+
+    def pieces(self, held: Mapping[PieceKey, float]) -> Sequence[Piece]:
+        """Return a few pieces that are newer than those held, as of the times given; the most overdue first."""
+        ...
 
 
 class StoreError(Exception):
@@ -78,13 +83,15 @@ class Store(Protocol):
         """Write a tick's record before anything is done. Raises StoreError."""
         ...
 
-    def finish(
-        self,
-        record: TickRecord,
-        state: PlannerState,
-        histories: Sequence[tuple[DeploymentId, Signal, History]],
-    ) -> None:
-        """Write the tick's record again with its outcomes, and the state. Raises StoreError."""
+    def finish(self, record: TickRecord, state: PlannerState, lasting: Lasting) -> None:
+        """Write the tick's record again with its outcomes, the state, and what is new of ``lasting``.
+
+        Raises StoreError.
+        """
+        ...
+
+    def keep(self, pieces: Sequence[Piece]) -> None:
+        """Write these now. Raises StoreError."""
         ...
 
     def close(self) -> None:
@@ -108,6 +115,8 @@ class LoopEvent(StrEnum):
     POLICY_RELOADED = "policy_reloaded"
     POLICY_REJECTED = "policy_rejected"
     STORE_FAILED = "store_failed"
+    FORECAST_FAILED = "forecast_failed"
+    FORECAST_LATE = "forecast_late"
 
 
 class LoopObserver(Protocol):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from controller.domain.forecast import Forecast, LeadSource, LeadTime
+from controller.codec import HistoryEntry
+from controller.domain.forecast import Forecast, ForecastStanding, LeadSource, LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.plan import (
     Action,
     Capacity,
@@ -86,12 +90,29 @@ def decision(deployment: DeploymentId = CHAT, **changes: Any) -> Decision:
     return Decision(**{**fields, **changes})
 
 
+def standing(**changes: Any) -> ForecastStanding:
+    fields: dict[str, Any] = {
+        "signal": Signal.ONGOING_REQUESTS,
+        "horizon_s": 120.0,
+        "probability": 0.9,
+        "coverage": 0.91,
+        "pinball_loss": 0.4,
+        "bias": 1.5,
+        "horizons": 40.0,
+        "trusted": True,
+        "method": "smoothing_2",
+        "fitted_at": 400.0,
+    }
+    return ForecastStanding(**{**fields, **changes})
+
+
 def deployment_record(deployment: DeploymentId = CHAT, **changes: Any) -> DeploymentRecord:
     fields: dict[str, Any] = {
         "snapshot": snapshot(deployment),
         "decision": decision(deployment),
         "outcome": Outcome(id=deployment, status=OutcomeStatus.APPLIED, attempts=1, duration_s=0.05),
         "terms": PolicyTerms(min_replicas=1, max_replicas=4, ttft_s=2.0, itl_s=0.1),
+        "standings": (standing(),),
     }
     return DeploymentRecord(**{**fields, **changes})
 
@@ -108,3 +129,20 @@ def record(*deployments: DeploymentRecord, **changes: Any) -> TickRecord:
         "step_seconds": (("collect", 0.2), ("decide", 0.01)),
     }
     return TickRecord(**{**fields, **changes})
+
+
+@dataclass
+class Kept:
+    """What is to outlive the process, as the store asks for it: whole histories every time, all pieces once."""
+
+    histories: Sequence[HistoryEntry] = ()
+    learned: Sequence[Piece] = ()
+
+    def tails(self, _held_until: Callable[[DeploymentId, Signal], float | None]) -> Sequence[Tail]:
+        return [Tail(deployment=one, signal=of, begins=past.start, history=past) for one, of, past in self.histories]
+
+    def pieces(self, held: Mapping[PieceKey, float]) -> Sequence[Piece]:
+        return [piece for piece in self.learned if held.get(piece.key, -1.0) < piece.at]
+
+
+NOTHING_KEPT = Kept()

@@ -15,7 +15,7 @@ from controller.domain.signals import Signal
 from controller.domain.snapshot import History
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.store.sqlite import SqliteStore
-from tests.records import CHAT, EMBED, deployment_record, record
+from tests.records import CHAT, EMBED, Kept, deployment_record, record
 
 STEP_S = 5.0
 
@@ -42,7 +42,9 @@ def tick_forever(path: Path) -> None:
     while True:
         tick += 1
         store.begin(tick_record(tick), tick_state(tick))
-        store.finish(tick_record(tick), tick_state(tick), [(CHAT, signal, tick_history(tick)) for signal in (*Signal,)])
+        store.finish(
+            tick_record(tick), tick_state(tick), Kept([(CHAT, signal, tick_history(tick)) for signal in (*Signal,)])
+        )
 
 
 def main(path: Path) -> None:

@@ -56,6 +56,42 @@ FORECAST_HORIZON = _of_deployment(
 FORECAST_INFO = _of_deployment(
     "forecast_info", "info", "1 for the method that made the forecast of a signal.", "signal", "method"
 )
+FORECAST_AVAILABLE = _of_deployment(
+    "forecast_available",
+    "bool",
+    "1 while a forecast is used; `foreserve explain` says why there is none.",
+)
+_HORIZON = ("signal", "horizon_seconds")
+FORECAST_PINBALL_LOSS = _of_deployment(
+    "forecast_pinball_loss",
+    "signal's unit",
+    "Live mean pinball loss of the promised quantile over about the last six hours.",
+    *_HORIZON,
+)
+FORECAST_COVERAGE = _of_deployment(
+    "forecast_coverage_ratio", "ratio", "Live share of outcomes at or below the promised quantile.", *_HORIZON
+)
+FORECAST_PROMISE = _of_deployment(
+    "forecast_promised_ratio", "ratio", "What that share should be: the quantile that is sized for.", *_HORIZON
+)
+FORECAST_BIAS = _of_deployment(
+    "forecast_bias", "signal's unit", "Live mean of the promised quantile minus what came.", *_HORIZON
+)
+FORECAST_TRUSTED = _of_deployment(
+    "forecast_trusted", "bool", "0 while coverage breaks its promise: scored, but not used.", *_HORIZON
+)
+FORECAST_RECORD = _of_deployment(
+    "forecast_record_horizons", "horizons", "Independent horizons that the live record is worth.", *_HORIZON
+)
+FORECAST_LEADING_INFO = _of_deployment(
+    "forecast_leading_info", "info", "1 for the method with the largest weight now.", *_HORIZON, "method"
+)
+FORECAST_MODEL_AGE = _of_deployment(
+    "forecast_model_age_seconds", "s", "Time since the end of what the fitted model has learned from.", *_HORIZON
+)
+FORECAST_FIT_FAILED = _of_deployment(
+    "forecast_fit_failed", "bool", "1 while the last fit failed; the model before it is used.", *_HORIZON
+)
 LEAD_TIME = _of_deployment(
     "lead_time_seconds", "s", "Time from ordering a replica to its first served request.", "quantile", "source"
 )
@@ -86,6 +122,12 @@ SOURCE_AGE = _gauge("source_age_seconds", "s", "Time since a source last answere
 SOURCE_UP = _gauge("source_up", "bool", "1 while a source is fresh.", "source", "kind")
 DEGRADED = _gauge("degraded_conditions", "conditions", "Things that keep the controller from doing all it could.")
 
+FORECAST_PROBLEMS = _counter(
+    "forecast_problems",
+    "problems",
+    "Forecasts that failed, or were not reached within the time that a tick has for them.",
+    "problem",
+)
 TICK_DURATION = _metric("tick_duration_seconds", Kind.HISTOGRAM, "s", "Length of a tick.")
 STEP_DURATION = _gauge("step_duration_seconds", "s", "Length of each step of the last tick.", "step")
 LAST_TICK = _gauge("last_tick_timestamp_seconds", "s", "When the last complete tick began (Unix time).")

@@ -41,8 +41,8 @@ def save(session: Session, path: Path) -> None:
         "recent": dump_histories(session.histories.entries()).decode(),
         "long": dump_histories(session.foresight.histories.entries()).decode(),
         "tracks": [
-            [str(deployment), signal.value, base64.b64encode(dump(track)).decode()]
-            for (deployment, signal), track in tracks.items()
+            [str(deployment), signal.value, horizon_s, base64.b64encode(dump(track)).decode()]
+            for (deployment, signal, horizon_s), track in tracks.items()
         ],
     }
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -74,8 +74,8 @@ def restore(session: Session, path: Path) -> None:
         session.histories.restore(load_histories(document["recent"]))
         session.foresight.restore(load_histories(document["long"]))
         tracks = {
-            (DeploymentId.parse(deployment), Signal(signal)): load_track(base64.b64decode(body))
-            for deployment, signal, body in document["tracks"]
+            (DeploymentId.parse(deployment), Signal(signal), float(horizon_s)): load_track(base64.b64decode(body))
+            for deployment, signal, horizon_s, body in document["tracks"]
         }
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         msg = f"{path}: cannot be read back ({error}); was it written by another version? Name another file"

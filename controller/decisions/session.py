@@ -16,7 +16,8 @@ from controller.decisions.message import (
 from controller.decisions.seen import engine_work_of, snapshot_of
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, Conflict, Decision, Order, Outcome, OutcomeStatus
-from controller.domain.snapshot import Snapshot
+from controller.domain.signals import Signal
+from controller.domain.snapshot import History, Snapshot
 from controller.domain.state import PlannerState
 from controller.errors import BadInputError
 from controller.forecast.adaptive import AdaptiveForecaster
@@ -82,7 +83,7 @@ class Session:
             snapshots,
             self.state,
             engine_work_of=lambda deployment, _now: engine_work_of(told.get(deployment.id)),
-            history_of=lambda wanted, signal: self.histories.history(wanted, signal, last_bins=_NEWEST_BINS),
+            history_of=self._history,
             foresight=self.foresight,
             now=line.at,
             timer=StepTimer(_StandingClock(line.at)),
@@ -90,6 +91,9 @@ class Session:
         self.state = thought.state
         self.pending = Pending(at=line.at, plan=thought.plan, snapshots=thought.snapshots)
         return _answer(thought.plan, number=number, at=line.at, version=self.loaded.version)
+
+    def _history(self, wanted: DeploymentId, signal: Signal, since: float | None = None, /) -> History:
+        return self.histories.history(wanted, signal, since, last_bins=_NEWEST_BINS)
 
     def _told(self, line: SnapshotLine) -> dict[DeploymentId, DeploymentTold]:
         if self.pending is not None and line.at <= self.pending.at:

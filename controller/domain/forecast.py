@@ -36,6 +36,30 @@ class Forecast:
         return points[-1][1]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastStanding:
+    """The live record of one signal's forecast at one horizon, over about the last six hours.
+
+    Of the quantile that is promised, at ``probability``: ``coverage`` is the share of outcomes at or below
+    it, ``pinball_loss`` and ``bias`` (served minus actual) are in the signal's unit, ``horizons`` is how
+    many independent horizons that is. ``method`` leads now. ``fitted_at`` is the end of the history that
+    the fitted model in use has learned from (Unix seconds; None without one), ``fit_problem`` why the last
+    fit failed. Without trust the forecast is still scored, but not used.
+    """
+
+    signal: Signal
+    horizon_s: float
+    probability: float
+    coverage: float
+    pinball_loss: float
+    bias: float
+    horizons: float
+    trusted: bool
+    method: str
+    fitted_at: float | None = None
+    fit_problem: str | None = None
+
+
 class LeadSource(StrEnum):
     """Where a lead time comes from, best first."""
 

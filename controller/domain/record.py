@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.domain.forecast import ForecastStanding
 from controller.domain.plan import Conflict, Decision, Order, Outcome
 from controller.domain.scrape import SourceHealth
 from controller.domain.snapshot import Snapshot
@@ -29,6 +30,8 @@ class DeploymentRecord:
     decision: Decision
     outcome: Outcome
     terms: PolicyTerms | None = None
+    standings: tuple[ForecastStanding, ...] = ()
+    """How its forecasts have done, by signal and horizon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from controller.domain.forecast import Forecast
+from controller.domain.forecast import Forecast, ForecastStanding
 from controller.domain.plan import Action, Capacity, Decision, OutcomeStatus, Reason
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.snapshot import Snapshot
@@ -50,7 +50,7 @@ def page(record: TickRecord, entry: DeploymentRecord, later: Sequence[TickRecord
         Text(),
         *_inputs(entry),
         Text(),
-        *_expectations(entry.decision),
+        *_expectations(record, entry),
         Text(),
         *_stages(entry.decision),
     ]
@@ -140,11 +140,14 @@ def _replicas(snapshot: Snapshot) -> str:
     return f"target {target}; {found}; Serve says {snapshot.status}"
 
 
-def _expectations(decision: Decision) -> Iterator[Text]:
+def _expectations(record: TickRecord, entry: DeploymentRecord) -> Iterator[Text]:
+    decision = entry.decision
     if decision.forecast_unavailable is not None:
         yield _line("Forecast", f"none: {decision.forecast_unavailable}", "yellow")
     for forecast in decision.forecasts:
         yield _line("Forecast", _forecast(forecast))
+    for standing in entry.standings:
+        yield _line("On record", _standing(standing, record.at), "" if standing.trusted else "yellow")
     lead = decision.lead
     starts = f", {plural(lead.samples, 'start')}" if lead.samples else ""
     quantiles = f"p50 {duration(lead.p50_s)}, p90 {duration(lead.p90_s)}, p95 {duration(lead.p95_s)}"
@@ -157,6 +160,17 @@ def _forecast(forecast: Forecast) -> str:
     band = ", ".join(f"p{100 * probability:g} {number(value)}" for probability, value in forecast.quantiles)
     past = f"{forecast.method} from {duration(forecast.history_s)} of history"
     return f"{name}, most within {duration(forecast.horizon_s)}: {band} {unit} ({past})"
+
+
+def _standing(standing: ForecastStanding, at: float) -> str:
+    name, unit = SIGNALS[standing.signal]
+    kept = f"{standing.coverage:.0%} of outcomes within p{100 * standing.probability:g}"
+    loss = f"pinball loss {number(standing.pinball_loss)}, bias {standing.bias:+.3g} {unit}"
+    model = "" if standing.fitted_at is None else f"; model fitted {duration(at - standing.fitted_at)} ago"
+    problem = "" if standing.fit_problem is None else f"; last fit failed: {standing.fit_problem}"
+    trust = "" if standing.trusted else "; not trusted, so only measured demand is followed"
+    over = f"{number(standing.horizons)} horizons of {duration(standing.horizon_s)}"
+    return f"{name}: {kept} over {over}; {loss}; leading {standing.method}{model}{problem}{trust}"
 
 
 def _capacity(capacity: Capacity) -> str:

@@ -29,6 +29,8 @@ _EVENT_COUNTERS: dict[LoopEvent, tuple[Metric, tuple[str, ...]]] = {
     LoopEvent.POLICY_RELOADED: (exported.POLICY_RELOADS, ("reloaded",)),
     LoopEvent.POLICY_REJECTED: (exported.POLICY_RELOADS, ("rejected",)),
     LoopEvent.STORE_FAILED: (exported.STORE_ERRORS, ()),
+    LoopEvent.FORECAST_FAILED: (exported.FORECAST_PROBLEMS, ("failed",)),
+    LoopEvent.FORECAST_LATE: (exported.FORECAST_PROBLEMS, ("late",)),
 }
 
 _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.catalog import exported
 from controller.catalog.metric import Metric
-from controller.domain.forecast import Forecast
+from controller.domain.forecast import Forecast, ForecastStanding
 from controller.domain.plan import Decision, OrderStatus
 from controller.domain.reading import Known, Reading
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
@@ -32,7 +32,7 @@ def gauges(record: TickRecord) -> Iterator[Series]:
     for source in record.sources:
         yield from _source(source)
     for deployment in record.deployments:
-        yield from _deployment(deployment)
+        yield from _deployment(deployment, record.at)
     yield from _ledger(record)
 
 
@@ -43,7 +43,7 @@ def _source(source: SourceHealth) -> Iterator[Series]:
         yield exported.SOURCE_AGE, labels, source.age_s
 
 
-def _deployment(record: DeploymentRecord) -> Iterator[Series]:
+def _deployment(record: DeploymentRecord, at: float) -> Iterator[Series]:
     names = (record.snapshot.id.application, record.snapshot.id.deployment)
     yield from _demand(names, record.snapshot)
     yield from _observed(names, record.snapshot)
@@ -51,6 +51,8 @@ def _deployment(record: DeploymentRecord) -> Iterator[Series]:
     yield from _decision(names, record.decision)
     for forecast in record.decision.forecasts:
         yield from _forecast(names, forecast)
+    for standing in record.standings:
+        yield from _standing(names, standing, at)
     if record.terms is not None:
         yield from _terms(names, record.terms)
 
@@ -102,6 +104,7 @@ def _decision(names: _Names, decision: Decision) -> Iterator[Series]:
         yield exported.LEAD_TIME, (*names, quantile, lead.source.value), seconds
     for signal, load in decision.capacity.per_replica.items():
         yield exported.CAPACITY, (*names, signal.value, decision.capacity.source.value), load
+    yield exported.FORECAST_AVAILABLE, names, bool(decision.forecasts)
     if decision.forecasts:
         yield exported.FORECAST_HORIZON, (*names, _REPLICA_HORIZON), decision.forecasts[0].horizon_s
 
@@ -111,6 +114,20 @@ def _forecast(names: _Names, forecast: Forecast) -> Iterator[Series]:
     yield exported.FORECAST_INFO, (*names, signal, forecast.method), 1
     for probability, value in forecast.quantiles:
         yield exported.FORECAST, (*names, signal, f"{probability:g}", _REPLICA_HORIZON), value
+
+
+def _standing(names: _Names, standing: ForecastStanding, at: float) -> Iterator[Series]:
+    labels = (*names, standing.signal.value, f"{standing.horizon_s:g}")
+    yield exported.FORECAST_PINBALL_LOSS, labels, standing.pinball_loss
+    yield exported.FORECAST_COVERAGE, labels, standing.coverage
+    yield exported.FORECAST_PROMISE, labels, standing.probability
+    yield exported.FORECAST_BIAS, labels, standing.bias
+    yield exported.FORECAST_TRUSTED, labels, standing.trusted
+    yield exported.FORECAST_RECORD, labels, standing.horizons
+    yield exported.FORECAST_LEADING_INFO, (*labels, standing.method), 1
+    yield exported.FORECAST_FIT_FAILED, labels, standing.fit_problem is not None
+    if standing.fitted_at is not None:
+        yield exported.FORECAST_MODEL_AGE, labels, at - standing.fitted_at
 
 
 def _terms(names: _Names, terms: PolicyTerms) -> Iterator[Series]:

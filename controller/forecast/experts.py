@@ -30,6 +30,7 @@ _MEMORY = 60.0
 
 _FEWEST = 100.0
 _EXTREME = 30.0
+_TINY = float(np.finfo(np.float64).tiny)
 _TYPICAL = 1.25
 """A normal error's standard deviation over its mean size."""
 
@@ -68,13 +69,13 @@ class Experts:
         """Weights of the variants that have an opinion; they add up to 1 for each probability."""
         horizons = self.scored / per_horizon
         belief = SHARPNESS * horizons / (horizons + _UNSURE)
-        typical = np.maximum(self.typical, np.finfo(np.float64).tiny)[:, None, None]
+        typical = np.maximum(self.typical, _TINY)[:, None, None]
         excess = belief * (self.loss - self.loss.min(axis=(1, 2), keepdims=True)) / typical
-        excess = excess + (doubt[:, None] + _SCALE_DOUBT) / (1 + horizons / _UNSURE)
-        excess = np.where(np.isfinite(quantiles), excess, np.inf)
-        weights = np.exp(excess.min(axis=(1, 2), keepdims=True) - excess)
-        normal: FloatArray = weights / weights.sum(axis=(1, 2), keepdims=True)
-        return normal
+        excess += (doubt[:, None] + _SCALE_DOUBT) / (1 + horizons / _UNSURE)
+        excess[~np.isfinite(quantiles)] = np.inf
+        weights: FloatArray = np.exp(excess.min(axis=(1, 2), keepdims=True) - excess)
+        weights /= weights.sum(axis=(1, 2), keepdims=True)
+        return weights
 
     def learning(self, outcome: Outcome, probabilities: FloatArray, *, per_horizon: float) -> Experts:
         """What is known after one more outcome."""
@@ -110,7 +111,8 @@ class Experts:
 def mean(weights: FloatArray, values: FloatArray) -> FloatArray:
     """Weighted mean of the values that are known, one per probability."""
     # Reckoned from one of them, so that equal values have exactly that mean.
-    one = np.nanmin(values, axis=(1, 2))
-    beyond = np.where(np.isfinite(values), values - one[:, None, None], 0.0)
-    total: FloatArray = one + np.einsum("pks,pks->p", weights, beyond)
+    known = np.isfinite(values)
+    one = np.where(known, values, np.inf).min(axis=(1, 2))
+    beyond = np.where(known, values - one[:, None, None], 0.0)
+    total: FloatArray = one + (weights * beyond).sum(axis=(1, 2))
     return total

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from controller.domain.snapshot import History
 from controller.forecast.arrays import FloatArray, IntArray
@@ -50,7 +51,9 @@ def fit_past(
     outcome = past.after(origins, ahead, maximum=maximum)
     errors = np.clip((outcome - seen.level) / seen.unrest, -_EXTREME, _EXTREME)
     telling = [column for column in range(seen.rows.shape[1]) if _varies(seen.rows[:, column])]
-    forests = tuple(_forest(seen.rows, errors, telling, probability, seed) for probability in probabilities)
+    # One thread: a fit stays within one core, and threads that wait for each other on a busy machine take minutes.
+    with threadpool_limits(limits=1, user_api="openmp"):
+        forests = tuple(_forest(seen.rows, errors, telling, probability, seed) for probability in probabilities)
     return FittedModel(
         VERSION, past.end, horizon_s, past.step_s, season, tuple(probabilities), forests, int(origins.size)
     )

@@ -24,10 +24,12 @@ class Forecaster(Protocol):
         horizon_s: float,
         quantiles: Sequence[float],
         deployment: DeploymentId | None = None,
+        promised: float | None = None,
     ) -> Forecast | Unknown:
         """Quantiles of the maximum of ``signal`` over [now, now + horizon_s], or a little longer.
 
-        ``quantiles`` are probabilities in (0, 1), at least one; the highest is the one that is promised.
+        ``quantiles`` are probabilities in (0, 1), at least one; trust depends on the ``promised`` one of
+        them, the highest when None.
         ``deployment`` says whose signal it is, so that what was learned before is used; without it the
         history alone is, and the same arguments always give the same forecast. Unknown, with a reason a
         person can read, when there is too little to go by or the promise was broken.

@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from controller.forecast.arrays import FloatArray
 from controller.forecast.boosted import Boosted
 from controller.forecast.candidate import Candidate, Moment
 from controller.forecast.conformal import Correction
@@ -45,12 +46,21 @@ _PEAK_HORIZONS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What is predicted. ``step_s`` is the length of a measurement's bin."""
+    """What is predicted. ``step_s`` is the length of a measurement's bin.
+
+    ``promised`` is the one of ``probabilities`` whose coverage trust depends on; the highest when None.
+    """
 
     horizon_s: float
     step_s: float
     probabilities: tuple[float, ...]
     target: Target = Target.MAXIMUM
+    promised: float | None = None
+
+    @property
+    def place(self) -> int:
+        """Where the promised probability is."""
+        return len(self.probabilities) - 1 if self.promised is None else self.probabilities.index(self.promised)
 
     @property
     def stride_s(self) -> float:
@@ -126,14 +136,15 @@ def advance(
 
     ``glance`` may look back at the days before, when there is something new to see.
     """
+    spec = track.spec
     if value is None:
-        waiting, outcomes = settle(track.waiting, at, track.spec.horizon_s)
+        waiting, outcomes = settle(track.waiting, at, spec.horizon_s)
         return _learn(replace(track, at=at, waiting=waiting), outcomes)
     elapsed_s = at - track.known_at
     known_s = min(elapsed_s, 2 * track.cadence_s)
-    maximum = track.spec.target is Target.MAXIMUM
+    maximum = spec.target is Target.MAXIMUM
     waiting, outcomes = settle(
-        tuple(one.seeing(value, known_s, maximum=maximum) for one in track.waiting), at, track.spec.horizon_s
+        tuple([one.seeing(value, known_s, maximum=maximum) for one in track.waiting]), at, spec.horizon_s
     )
     track = replace(
         track,
@@ -153,6 +164,11 @@ def advance(
     return _predict(track) if at >= track.next_origin - 0.5 * track.spec.step_s else track
 
 
+def missing_until(track: Track, at: float) -> Track:
+    """Go on after a stretch of which nothing is known, however long."""
+    return advance(track, at=at, value=None)
+
+
 def looking_back(track: Track, look: Retrospect) -> Track:
     """Use what the days before say from now on."""
     return replace(track, look=look)
@@ -160,33 +176,42 @@ def looking_back(track: Track, look: Retrospect) -> Track:
 
 def predict(track: Track) -> Prediction:
     """What is to be said now."""
+    if track.waiting and track.waiting[-1].prediction.at == track.at:
+        return track.waiting[-1].prediction
     spec = track.spec
     lead = track.momentum.lead(track.levels.last, spec.horizon_s, maximum=spec.target is Target.MAXIMUM)
     moment = Moment(track.levels, spec.horizon_s, lead, track.momentum.drive, track.look)
-    rows = len(track.spec.probabilities)
-    points = np.concatenate(
-        [np.broadcast_to(shown, (rows, shown.shape[1])) for shown in (one.points(moment) for one in CANDIDATES)], axis=1
-    )
+    points = _points(moment, len(spec.probabilities))
     scales = track.unrest.scales
     quantiles = track.experts.quantiles(points, scales, _FIXED)
     weights = track.experts.weights(quantiles, _DOUBT, per_horizon=spec.per_horizon)
     blend = mean(weights, quantiles)
-    expected = mean(weights, np.broadcast_to(points[:, :, None], weights.shape))
+    expected = mean(weights, points[:, :, None])
     highest = np.maximum(track.peak, expected + _TYPICAL_ERRORS * spec.per_horizon**0.5 * track.unrest.typical)
-    served = np.clip(blend + scales[-1] * track.correction.offsets, 0.0, highest)
-    return Prediction(track.at, points, scales, quantiles, blend, np.maximum.accumulate(served))
+    served = np.minimum(np.maximum(blend + scales[-1] * track.correction.offsets, 0.0), highest)
+    leading = int(weights[-1].sum(axis=1).argmax())
+    return Prediction(track.at, points, scales, quantiles, blend, np.maximum.accumulate(served), leading)
+
+
+def leading(prediction: Prediction) -> str:
+    """Name of the variant that weighs most in the highest quantile."""
+    return NAMES[prediction.leading]
+
+
+def _points(moment: Moment, rows: int) -> FloatArray:
+    points = np.empty((rows, len(NAMES)))
+    first = 0
+    for candidate in CANDIDATES:
+        last = first + len(candidate.names)
+        points[:, first:last] = candidate.points(moment)
+        first = last
+    return points
 
 
 def _peak(track: Track, value: float, elapsed_s: float) -> float:
     if value >= track.peak:
         return value
     return track.peak + (value - track.peak) * min(1.0, elapsed_s / (_PEAK_HORIZONS * track.spec.horizon_s))
-
-
-def leading(track: Track, prediction: Prediction) -> str:
-    """Name of the variant that weighs most in the highest quantile."""
-    weights = track.experts.weights(prediction.quantiles, _DOUBT, per_horizon=track.spec.per_horizon)
-    return NAMES[int(weights[-1].sum(axis=1).argmax())]
 
 
 def _predict(track: Track) -> Track:
@@ -206,8 +231,8 @@ def _learn(track: Track, outcomes: Sequence[Outcome]) -> Track:
         score = score.counting(outcome, probabilities, horizon_s=track.spec.horizon_s)
     track = replace(track, experts=experts, correction=correction, score=score)
     trust = track.trust.reconsidered(
-        coverage=float(score.coverage[-1]),
-        promised=track.spec.probabilities[-1],
+        coverage=float(score.coverage[track.spec.place]),
+        promised=track.spec.probabilities[track.spec.place],
         horizons=track.horizons,
         now=track.at,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from controller.forecast.arrays import FloatArray
 
@@ -18,7 +16,8 @@ class Prediction:
 
     ``points`` has one row per probability and one column per variant; ``scale`` is the unit that errors
     are measured in; ``quantiles`` are the variants' corrected quantiles; ``blend`` the combination before
-    and ``served`` after the last correction, one per probability.
+    and ``served`` after the last correction, one per probability. ``leading`` is the variant that weighs
+    most in the highest quantile.
     """
 
     at: float
@@ -27,6 +26,7 @@ class Prediction:
     quantiles: FloatArray
     blend: FloatArray
     served: FloatArray
+    leading: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Pending:
     def seeing(self, value: float, known_s: float, *, maximum: bool) -> Pending:
         """The same after one more measurement within the horizon."""
         outcome = max(self.largest, value) if maximum else value
-        return replace(self, largest=outcome, known_s=self.known_s + known_s)
+        return Pending(self.prediction, outcome, self.known_s + known_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,3 @@ def settle(waiting: tuple[Pending, ...], now: float, horizon_s: float) -> tuple[
         Outcome(one.prediction, one.largest) for one in waiting[:over] if one.known_s >= _KNOWN_SHARE * horizon_s
     ]
     return waiting[over:], outcomes
-
-
-def empty_prediction(at: float, shape: tuple[int, int]) -> Prediction:
-    """A prediction without any opinion."""
-    nothing = np.full(shape, np.nan)
-    return Prediction(at, nothing, np.zeros(2), nothing, nothing[:, 0], nothing[:, 0])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.forecast.arrays import IntArray
+from controller.forecast.arrays import FloatArray, IntArray
 from controller.forecast.features import features, season_rises
 from controller.forecast.fitted import VERSION, FittedModel
 from controller.forecast.past import Past
@@ -43,35 +44,60 @@ def look_back(
 
     ``season_s`` and ``model`` may be of an earlier hour or day.
     """
-    ahead = max(1, round(horizon_s / past.step_s))
-    now = np.array([past.size - 1 if place is None else place])
-    newest, mean = _rises(past, now, ahead, season_s)
-    usable = model is not None and model.version == VERSION and model.step_s == past.step_s
-    return Retrospect(
-        at=past.end - (past.size - 1 - int(now[0])) * past.step_s,
-        level=level,
-        newest_rise=newest,
-        mean_rise=mean,
-        boosted=_boosted(past, now, ahead, probabilities, model) if model is not None and usable else None,
+    places = np.array([past.size - 1 if place is None else place])
+    (look,) = look_back_from(
+        past, places, horizon_s=horizon_s, probabilities=probabilities, season_s=season_s, model=model
     )
+    return replace(look, level=level)
 
 
-def _rises(past: Past, now: IntArray, ahead: int, season_s: float | None) -> tuple[float | None, float | None]:
+def look_back_from(
+    past: Past,
+    places: IntArray,
+    *,
+    horizon_s: float,
+    probabilities: Sequence[float],
+    season_s: float | None,
+    model: FittedModel | None,
+) -> list[Retrospect]:
+    """``look_back`` from many steps at once, without the levels there."""
+    ahead = max(1, round(horizon_s / past.step_s))
+    newest, mean = _rises(past, places, ahead, season_s)
+    usable = model is not None and model.version == VERSION and model.step_s == past.step_s
+    boosted = _boosted(past, places, ahead, probabilities, model) if model is not None and usable else None
+    return [
+        Retrospect(
+            at=past.end - (past.size - 1 - int(place)) * past.step_s,
+            level=math.nan,
+            newest_rise=_known(newest[row]),
+            mean_rise=_known(mean[row]),
+            boosted=None if boosted is None or not np.isfinite(boosted[row, 0]) else tuple(boosted[row].tolist()),
+        )
+        for row, place in enumerate(places)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _rises(past: Past, now: IntArray, ahead: int, season_s: float | None) -> tuple[FloatArray, FloatArray]:
+    """The rise of the newest season that is known, and the mean of all."""
+    nothing = np.full(now.size, np.nan)
     if season_s is None or season_s < ahead * past.step_s:
-        return None, None
-    earlier = [float(rise[0]) for rise in season_rises(past, now, ahead=ahead, season_s=season_s)]
-    known = [rise for rise in earlier if np.isfinite(rise)]
-    if not known:
-        return None, None
-    return known[0], float(np.mean(known))
+        return nothing, nothing
+    earlier = np.stack(season_rises(past, now, ahead=ahead, season_s=season_s))
+    known = np.isfinite(earlier)
+    newest = np.where(known.any(axis=0), earlier[known.argmax(axis=0), np.arange(now.size)], np.nan)
+    counts = known.sum(axis=0)
+    mean = np.where(counts > 0, np.where(known, earlier, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    return newest, mean
 
 
-def _boosted(
-    past: Past, now: IntArray, ahead: int, probabilities: Sequence[float], model: FittedModel
-) -> tuple[float, ...] | None:
+def _boosted(past: Past, now: IntArray, ahead: int, probabilities: Sequence[float], model: FittedModel) -> FloatArray:
+    """Quantiles in the signal's unit, a row for each step and a column for each probability; NaN where unknown."""
     seen = features(past, now, ahead=ahead, season_s=model.season_s)
-    if not np.isfinite(seen.level[0]):
-        return None
-    answers = [float(seen.level[0] + seen.unrest[0] * forest.predict(seen.rows[0])) for forest in model.forests]
+    answers = np.stack([seen.level + seen.unrest * forest.predict_rows(seen.rows) for forest in model.forests], axis=1)
     nearest = [int(np.argmin([abs(asked - own) for own in model.probabilities])) for asked in probabilities]
-    return tuple(max(0.0, answers[place]) for place in nearest)
+    quantiles: FloatArray = np.where(np.isfinite(seen.level)[:, None], np.maximum(answers[:, nearest], 0.0), np.nan)
+    return quantiles

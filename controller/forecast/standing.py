@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from controller.forecast.online import Track
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """The live record of one signal's promised quantile over about the last six hours.
-
-    ``coverage`` is the share of outcomes at or below it, ``pinball_loss`` and ``bias`` (served minus
-    actual) are in the signal's unit, ``horizons`` how many independent horizons there were.
-    """
-
-    horizon_s: float
-    probability: float
-    coverage: float
-    pinball_loss: float
-    bias: float
-    horizons: float
-    trusted: bool
+from controller.domain.forecast import ForecastStanding
+from controller.domain.signals import Signal
+from controller.forecast.fitted import FittedModel
+from controller.forecast.online import Track, leading, predict
 
 
-def standing(track: Track) -> Standing | None:
+def standing(signal: Signal, track: Track, model: FittedModel | None) -> ForecastStanding | None:
     """Read a track's record; None before the first outcome."""
     if not track.score.weight:
         return None
-    return Standing(
+    place = track.spec.place
+    said = track.waiting[-1].prediction if track.waiting else predict(track)
+    return ForecastStanding(
+        signal=signal,
         horizon_s=track.spec.horizon_s,
-        probability=track.spec.probabilities[-1],
-        coverage=float(track.score.coverage[-1]),
-        pinball_loss=float(track.score.loss[-1]),
-        bias=float(track.score.bias[-1]),
+        probability=track.spec.probabilities[place],
+        coverage=float(track.score.coverage[place]),
+        pinball_loss=float(track.score.loss[place]),
+        bias=float(track.score.bias[place]),
         horizons=track.horizons,
         trusted=track.trust.lost_at is None,
+        method=leading(said),
+        fitted_at=None if model is None else model.fitted_at,
     )

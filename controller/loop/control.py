@@ -13,6 +13,7 @@ from controller.loop.acting import act, pending, refuse_unrecorded
 from controller.loop.collection import Collection
 from controller.loop.foresight import Foresight
 from controller.loop.journal import Journal
+from controller.loop.learned import Learned
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
 from controller.loop.recording import Draft
@@ -63,6 +64,7 @@ class ControlLoop:
         self._state = state
         self._tick = last_tick
         self._act_within_s = act_within_s
+        self._learned = Learned(perception, foresight)
 
     @property
     def interval_s(self) -> float:
@@ -115,6 +117,7 @@ class ControlLoop:
             snapshots=snapshots,
             plan=plan,
             problems=(*self._policy.problems, *collected.problems),
+            standings=self._foresight.standings(now),
         )
         with timer.step("begin"):
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)
@@ -123,7 +126,7 @@ class ControlLoop:
             outcomes = await act(plan.decisions, refused, self._actuators[mode], deadline_s=self._act_within_s)
             self._state = note_outcomes(self._state, plan, outcomes, snapshots, now=now)
         with timer.step("finish"):
-            self._journal.finish(self._complete(draft, outcomes, timer), self._state, self._perception.entries())
+            self._journal.finish(self._complete(draft, outcomes, timer), self._state, self._learned)
         record = self._complete(draft, outcomes, timer)
         for exporter in self._exporters:
             exporter.export(record)
@@ -135,7 +138,7 @@ class ControlLoop:
         await self._collection.close()
         for actuator in self._actuators.values():
             await actuator.close()
-        self._journal.close()
+        self._journal.close(self._learned.newest())
 
     def _collect_deadline_s(self) -> float:
         return min(_COLLECT_AT_MOST_S, _COLLECT_SHARE_OF_INTERVAL * self.interval_s)

@@ -10,14 +10,11 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from controller.domain.identity import DeploymentId
-from controller.domain.signals import Signal
 from controller.domain.snapshot import History
+from controller.forecast.adaptive import TrackKey
 from controller.forecast.fitted import FittedModel
 from controller.forecast.fitting import fit
 from controller.ports import Clock
-
-Key = tuple[DeploymentId, Signal]
 
 _NICENESS = 19
 
@@ -26,7 +23,7 @@ _NICENESS = 19
 class FitRequest:
     """One signal's coarse history, and what to learn from it."""
 
-    key: Key
+    key: TrackKey
     history: History
     horizon_s: float
     probabilities: tuple[float, ...]
@@ -37,7 +34,7 @@ class FitRequest:
 class FitResult:
     """What came of a request: a model, or None and the reason."""
 
-    key: Key
+    key: TrackKey
     model: FittedModel | None
     problem: str | None = None
 

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from controller.codec import dump_record
-from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Piece
 from controller.domain.record import TickRecord
-from controller.domain.signals import Signal
-from controller.domain.snapshot import History
 from controller.domain.state import PlannerState
-from controller.ports import LoopEvent, LoopObserver, Store, StoreError
+from controller.ports import Lasting, LoopEvent, LoopObserver, Store, StoreError
 
 
 class Journal:
@@ -37,18 +35,18 @@ class Journal:
         """Record before acting."""
         self._write(record, lambda: self._store.begin(record, state))
 
-    def finish(
-        self,
-        record: TickRecord,
-        state: PlannerState,
-        histories: Sequence[tuple[DeploymentId, Signal, History]],
-    ) -> None:
-        """Record outcomes and state."""
-        self._write(record, lambda: self._store.finish(record, state, histories))
+    def finish(self, record: TickRecord, state: PlannerState, lasting: Lasting) -> None:
+        """Record outcomes, state and what is to outlive the process."""
+        self._write(record, lambda: self._store.finish(record, state, lasting))
 
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
+    def close(self, last: Sequence[Piece] = ()) -> None:
+        """Write what was learned ``last``, and close the store."""
+        try:
+            self._store.keep(last)
+        except StoreError as error:
+            self._log.error("learned_not_stored", problem=str(error))
+        finally:
+            self._store.close()
 
     def _write(self, record: TickRecord, write: Callable[[], None]) -> None:
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Tail
 from controller.domain.scrape import Scrape
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
@@ -46,13 +47,13 @@ class Perception:
         promised = deployment.objectives
         return engine_work(self._window, deployment.id, now, ttft_s=promised.ttft_s, tpot_s=promised.itl_s)
 
-    def history(self, deployment: DeploymentId, signal: Signal) -> History:
+    def history(self, deployment: DeploymentId, signal: Signal, since: float | None = None, /) -> History:
         """Return one signal's newest past, enough for a forecaster that has not followed it yet."""
-        return self._histories.history(deployment, signal, last_bins=_NEWEST_BINS)
+        return self._histories.history(deployment, signal, since, last_bins=_NEWEST_BINS)
 
-    def entries(self) -> tuple[tuple[DeploymentId, Signal, History], ...]:
-        """Return every history, for the checkpoint."""
-        return self._histories.entries()
+    def tails(self, held_until: Callable[[DeploymentId, Signal], float | None]) -> tuple[Tail, ...]:
+        """Return every history, for the checkpoint; see ``Lasting``."""
+        return self._histories.tails(held_until)
 
     def _window_for(self, control: ControlPolicy) -> Window:
         known = self._control

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.domain.forecast import ForecastStanding
+from controller.domain.identity import DeploymentId
 from controller.domain.plan import Order, Outcome
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.scrape import SourceHealth
@@ -25,6 +27,7 @@ class Draft:
     snapshots: Sequence[Snapshot]
     plan: Plan
     problems: Sequence[str]
+    standings: Mapping[DeploymentId, tuple[ForecastStanding, ...]]
 
     def record(
         self,
@@ -55,7 +58,11 @@ class Draft:
         terms = {deployment.id: _terms(deployment) for deployment in self.policy.deployments}
         return tuple(
             DeploymentRecord(
-                snapshot=snapshots[decision.id], decision=decision, outcome=outcome, terms=terms[decision.id]
+                snapshot=snapshots[decision.id],
+                decision=decision,
+                outcome=outcome,
+                terms=terms[decision.id],
+                standings=self.standings.get(decision.id, ()),
             )
             for decision, outcome in zip(self.plan.decisions, outcomes, strict=True)
         )

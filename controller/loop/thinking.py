@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from controller.domain.snapshot import Snapshot
 from controller.domain.state import PlannerState
 from controller.loop.experience import EngineWorkOf, experienced
-from controller.loop.foresight import Foresight
-from controller.loop.outlook import HistoryOf, lead_times, plan_inputs, work_included
+from controller.loop.foresight import Foresight, HistoryOf
+from controller.loop.outlook import lead_times, plan_inputs, work_included
 from controller.loop.step_timer import StepTimer
 from controller.planner.decide import Plan, decide
 from controller.policy.model import Policy
@@ -47,7 +47,7 @@ def think(
             lead_times(policy, state, snapshots),
             state=state,
             history_of=history_of,
-            forecaster=foresight.forecaster,
+            foresight=foresight,
             now=now,
         )
         foresight.tend(now, history_of=work_included(policy, state, foresight.histories.history))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Piece
 from controller.domain.record import TickRecord
-from controller.domain.signals import Signal
-from controller.domain.snapshot import History
 from controller.domain.state import PlannerState
+from controller.ports import Lasting
 
 
 class NothingKept:
@@ -17,13 +16,11 @@ class NothingKept:
     def begin(self, record: TickRecord, state: PlannerState) -> None:
         """Forget it."""
 
-    def finish(
-        self,
-        record: TickRecord,
-        state: PlannerState,
-        histories: Sequence[tuple[DeploymentId, Signal, History]],
-    ) -> None:
+    def finish(self, record: TickRecord, state: PlannerState, lasting: Lasting) -> None:
         """Forget it."""
+
+    def keep(self, pieces: Sequence[Piece]) -> None:
+        """Forget them."""
 
     def close(self) -> None:
         """Nothing to close."""

@@ -14,6 +14,7 @@ from controller.domain.reading import Known
 from controller.domain.record import TickRecord
 from controller.domain.signals import Signal
 from controller.errors import BadInputError
+from controller.loop.learned import long_histories
 from controller.ports import StoreError
 from controller.simulation.rates import SIGNALS, Rates, no_rates
 from controller.simulation.state import Floats
@@ -54,7 +55,8 @@ def _rates(reader: StoreReader, deployment: DeploymentId, last_s: float, progres
     end = math.ceil(newest[0].at / STEP_S) * STEP_S
     rates = no_rates(end - last_s - _PAST_S, end, STEP_S)
     loaded = reader.load()
-    entries = [] if loaded is None else [entry for entry in loaded[1] if entry[0] == deployment]
+    known = [] if loaded is None else [*loaded.histories, *long_histories(loaded.pieces)]
+    entries = [entry for entry in known if entry[0] == deployment]
     for step_s in sorted({history.step_s for _, _, history in entries if history.step_s <= STEP_S}):
         rates = rates.filled_from(_of_step(entries, step_s))
     rates = rates.filled_from(_recorded(reader, deployment, rates, progress))

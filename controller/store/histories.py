@@ -1,9 +1,9 @@
 """Demand histories on disk: one row for each time bin, with every series in it.
 
 Histories are large (hundreds of series of thousands of bins) and each tick adds a bin or two to every
-series. So only bins that are new, or were the newest and may have changed, are written; the rest is there
-already. Bins older than every series' start are removed; until then a series that lost its oldest bins
-earlier than others comes back with them.
+series. So only bins that are new, or were the newest and may have changed, are written and need be given;
+the rest is there already. Bins older than every series' start are removed; until then a series that lost
+its oldest bins earlier than others comes back with them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from controller.codec import HistoryEntry
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Tail
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
 
@@ -63,12 +64,16 @@ NOTHING_WRITTEN: Written = {}
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One series to write: what the file holds of it (nothing of a new one), and its values from ``first`` on."""
+    """One series to write: what the file holds of it (nothing of a new one), and its values from ``first`` on.
+
+    The series itself began at ``begins``.
+    """
 
     key: Key
     held: _Series | None
     number: int
     grid: _Grid
+    begins: int
     first: int
     values: tuple[float | None, ...]
 
@@ -91,17 +96,18 @@ class _Task:
             end = max(end, min(self.held.end, self.end))
         end = max(end, self.first)
         last = self.values[end - 1 - self.first] if end > self.first else None
-        return _Series(self.number, self.grid, self.first, end, last)
+        begins = self.begins if self.held is None or self.first == self.begins else max(self.begins, self.held.first)
+        return _Series(self.number, self.grid, begins, end, last)
 
 
 def write_histories(
     connection: sqlite3.Connection,
-    histories: Sequence[HistoryEntry],
+    tails: Sequence[Tail],
     written: Written,
     number_of: Callable[[DeploymentId], int],
 ) -> Written:
     """Write what changed, inside the caller's transaction; return what is then in the file."""
-    tasks = [_task(connection, entry, written, number_of) for entry in histories if entry[2].values]
+    tasks = [_task(connection, tail, written, number_of) for tail in tails if tail.history.values]
     now_written: dict[Key, _Series] = {}
     steps = {task.grid.step_s for task in tasks}
     for step_s in sorted(steps):
@@ -132,23 +138,30 @@ def read_histories(connection: sqlite3.Connection) -> tuple[tuple[HistoryEntry, 
     return tuple(entries), written
 
 
+def held_until(written: Written, deployment: DeploymentId, signal: Signal) -> float | None:
+    """Return the end of what the file holds of a series (Unix seconds); None when it holds nothing."""
+    held = written.get((deployment, signal))
+    return None if held is None else held.end * held.grid.step_s + held.grid.phase_s
+
+
 def _task(
-    connection: sqlite3.Connection, entry: HistoryEntry, written: Written, number_of: Callable[[DeploymentId], int]
+    connection: sqlite3.Connection, tail: Tail, written: Written, number_of: Callable[[DeploymentId], int]
 ) -> _Task:
     """Find the number of a series. One whose bins moved gets a new number, so old values are not its own."""
-    deployment, signal, history = entry
-    key = (deployment, signal)
+    history = tail.history
+    key = (tail.deployment, tail.signal)
     first = round(history.start / history.step_s)
+    begins = round(tail.begins / history.step_s)
     grid = _Grid(history.step_s, history.start - first * history.step_s)
     held = written.get(key)
     if held is not None and held.grid.matches(grid):
-        return _Task(key, held, held.number, held.grid, first, history.values)
+        return _Task(key, held, held.number, held.grid, begins, first, history.values)
     number = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM series").fetchone()[0])
     connection.execute(
         "INSERT OR REPLACE INTO series (id, deployment, signal, step_s, phase_s) VALUES (?, ?, ?, ?, ?)",
-        (number, number_of(deployment), signal.value, grid.step_s, grid.phase_s),
+        (number, number_of(tail.deployment), tail.signal.value, grid.step_s, grid.phase_s),
     )
-    return _Task(key, None, number, grid, first, history.values)
+    return _Task(key, None, number, grid, begins, first, history.values)
 
 
 def _write_bins(connection: sqlite3.Connection, group: Sequence[_Task], step_s: float) -> int:
@@ -156,23 +169,31 @@ def _write_bins(connection: sqlite3.Connection, group: Sequence[_Task], step_s: 
 
     Returns where the written ones stop.
     """
-    oldest, newest = min(task.first for task in group), max(task.end for task in group)
+    oldest, newest = min(task.begins for task in group), max(task.end for task in group)
     connection.execute("DELETE FROM history WHERE step_s = ? AND (bin < ? OR bin >= ?)", (step_s, oldest, newest))
     begin = min((begin for task in group if (begin := task.begin()) < task.end), default=newest)
     stop = min(newest, begin + max(2, _VALUES_AT_ONCE // len(group)))
-    rows = ((step_s, number, _pack(group, number)) for number in range(begin, stop))
+    rows = [(step_s, number, _pack(connection, group, step_s, number)) for number in range(begin, stop)]
     connection.executemany("INSERT OR REPLACE INTO history (step_s, bin, body) VALUES (?, ?, ?)", rows)
     return stop
 
 
-def _pack(group: Sequence[_Task], number: int) -> bytes:
-    """All values of one bin."""
-    pairs = [
+def _pack(connection: sqlite3.Connection, group: Sequence[_Task], step_s: float, number: int) -> bytes:
+    """All values of one bin: those that are given, and those that the file holds of series given from later on."""
+    held = {task.number for task in group if task.begins <= number < task.first}
+    pairs = [pair for pair in _row(connection, step_s, number) if pair[0] in held] if held else []
+    pairs += [
         (task.number, math.nan if (value := task.values[number - task.first]) is None else value)
         for task in group
         if task.first <= number < task.end
     ]
     return np.array(pairs, dtype=_PAIR).tobytes()
+
+
+def _row(connection: sqlite3.Connection, step_s: float, number: int) -> list[tuple[int, float]]:
+    body = connection.execute("SELECT body FROM history WHERE step_s = ? AND bin = ?", (step_s, number)).fetchone()
+    pairs: list[tuple[int, float]] = [] if body is None else np.frombuffer(body[0], dtype=_PAIR).tolist()
+    return pairs
 
 
 def _columns(connection: sqlite3.Connection, step_s: float) -> dict[int, tuple[int, tuple[float | None, ...]]]:

@@ -7,14 +7,21 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from controller.codec import HistoryEntry
+from controller.domain.lasting import Piece, PieceKey
 from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
+from controller.ports import Lasting
 from controller.store.connecting import open_for_writing
-from controller.store.histories import NOTHING_WRITTEN, Written, read_histories, write_histories
+from controller.store.histories import NOTHING_WRITTEN, Written, held_until, read_histories, write_histories
+from controller.store.pieces import forget_pieces, read_pieces, write_pieces
 from controller.store.writing import RecordWriter
+
+_PIECES_KEPT_S = 16 * 86_400.0
+"""What was not written again for so long belongs to a deployment that is gone, or is too old to learn from."""
 
 _VACUUM_PAGES = 256
 """Free pages given back to the disk after one tick, once more than a tenth of the file is free."""
@@ -44,6 +51,7 @@ class OpenFile:
             self.connection.close()
             raise
         self._written: Written = NOTHING_WRITTEN
+        self._pieces: dict[PieceKey, float] = {}
 
     def begin(self, record: TickRecord, state: PlannerState) -> None:
         """Write an unfinished tick and the state."""
@@ -52,18 +60,20 @@ class OpenFile:
         self._count += record.tick > self.last_tick
         self.last_tick = record.tick
 
-    def finish(
-        self, record: TickRecord, state: PlannerState, histories: Sequence[HistoryEntry], retention: Retention
-    ) -> None:
-        """Write a finished tick, the state and what is new in the histories; drop what is too old."""
+    def finish(self, record: TickRecord, state: PlannerState, lasting: Lasting, retention: Retention) -> None:
+        """Write a finished tick, the state and what is new of what lasts; drop what is too old."""
+        tails, pieces = lasting.tails(partial(held_until, self._written)), lasting.pieces(self._pieces)
         with self._transaction():
             self._records.write(record, state, finished=True)
-            written = write_histories(self.connection, histories, self._written, self._records.number)
+            written = write_histories(self.connection, tails, self._written, self._records.number)
+            write_pieces(self.connection, pieces, self._records.number)
+            forget_pieces(self.connection, before=record.at - _PIECES_KEPT_S)
             forgotten = self._records.forget(
                 before=record.at - retention.max_age_s,
                 excess=max(self._count - retention.max_records, self._too_large(retention.max_bytes)),
             )
         self._written = written
+        self._pieces |= {piece.key: piece.at for piece in pieces}
         self._count += (record.tick > self.last_tick) - forgotten
         self.last_tick = record.tick
         self._give_back_pages()
@@ -77,6 +87,17 @@ class OpenFile:
         """Return all histories; from then on only what is new in them is written."""
         histories, self._written = read_histories(self.connection)
         return histories
+
+    def keep(self, pieces: Sequence[Piece]) -> None:
+        """Write pieces now."""
+        with self._transaction():
+            write_pieces(self.connection, pieces, self._records.number)
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """Return all pieces; from then on only newer ones are asked for."""
+        pieces = read_pieces(self.connection)
+        self._pieces = {piece.key: piece.at for piece in pieces}
+        return pieces
 
     def close(self) -> None:
         """Close the file; what is in the write-ahead log moves into it."""

@@ -11,14 +11,15 @@ from typing import Self, TypeVar
 
 from pydantic import ValidationError
 
-from controller.codec import HistoryEntry, load_state
+from controller.codec import load_state
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Checkpoint
 from controller.domain.record import TickRecord
-from controller.domain.state import PlannerState
 from controller.ports import StoreError
 from controller.store.connecting import open_for_reading
 from controller.store.failure import store_error
 from controller.store.histories import read_histories
+from controller.store.pieces import read_pieces
 from controller.store.reading import RecordReader
 
 T = TypeVar("T")
@@ -60,8 +61,8 @@ class StoreReader:
         """Return every deployment that was ever recorded, sorted."""
         return self._ask(self._reader.deployments)
 
-    def load(self) -> tuple[PlannerState, tuple[HistoryEntry, ...]] | None:
-        """Return state and histories of the last tick; None before the first."""
+    def load(self) -> Checkpoint | None:
+        """Return what was kept as of the last tick; None before the first."""
         row = self._ask(lambda: self._connection.execute("SELECT body FROM state").fetchone())
         if row is None:
             return None
@@ -70,7 +71,8 @@ class StoreReader:
         except (ValidationError, zlib.error) as exc:
             msg = f"{self._path}: the planner's memory cannot be read; was it written by another version? ({exc})"
             raise StoreError(msg) from exc
-        return state, self._ask(lambda: read_histories(self._connection))[0]
+        histories, _ = self._ask(lambda: read_histories(self._connection))
+        return Checkpoint(state=state, histories=histories, pieces=self._ask(lambda: read_pieces(self._connection)))
 
     def close(self) -> None:
         """Close the file."""

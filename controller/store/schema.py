@@ -43,7 +43,16 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+def _add_learned(connection: sqlite3.Connection) -> None:
+    """Version 2: what the forecaster learned, a row for each piece."""
+    connection.execute(
+        "CREATE TABLE learned (deployment INTEGER NOT NULL, name TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL, "
+        "PRIMARY KEY (deployment, name))"
+    )
+    connection.execute("CREATE INDEX learned_by_time ON learned (at)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _add_learned)
 """``MIGRATIONS[n]`` turns version n into n + 1; version 0 is an empty file."""
 
 

@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from controller.codec import HistoryEntry, load_state
+from controller.codec import load_state
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Checkpoint, Piece
 from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
-from controller.ports import StoreError
+from controller.ports import Lasting, StoreError
 from controller.store.damage import move_aside, refuse_other_files
 from controller.store.failure import is_damage, store_error
 from controller.store.open_file import OpenFile, Retention
@@ -71,33 +72,41 @@ class SqliteStore:
                 raise StoreError(msg)
             self._write(lambda file: file.begin(record, state))
 
-    def finish(self, record: TickRecord, state: PlannerState, histories: Sequence[HistoryEntry]) -> None:
-        """Write a tick again with its outcomes, and the state. Raises StoreError; then nothing was written."""
+    def finish(self, record: TickRecord, state: PlannerState, lasting: Lasting) -> None:
+        """Write a tick again with its outcomes, the state, and what is new of ``lasting``.
+
+        Raises StoreError; then nothing was written.
+        """
         with self._guard:
             if record.tick < self._file.last_tick:
                 msg = f"{self._path}: tick {record.tick} is past; the last one is {self._file.last_tick}"
                 raise StoreError(msg)
-            self._write(lambda file: file.finish(record, state, histories, self._retention))
+            self._write(lambda file: file.finish(record, state, lasting, self._retention))
+
+    def keep(self, pieces: Sequence[Piece]) -> None:
+        """Write these now. Raises StoreError; then none was written."""
+        with self._guard:
+            self._write(lambda file: file.keep(pieces))
 
     def last_tick(self) -> int:
         """Return the newest tick ever recorded here; 0 before the first."""
         return self._file.last_tick
 
-    def load(self) -> tuple[PlannerState, tuple[HistoryEntry, ...]] | None:
-        """Return state and histories of the last tick; None when there was none. Raises StoreError.
+    def load(self) -> Checkpoint | None:
+        """Return what was kept as of the last tick; None when there was none. Raises StoreError.
 
         State that this version cannot read is left out, and a notice says so.
         """
         with self._guard:
             if self._file.last_tick == 0:
                 return None
-            histories = self._ask(self._file.histories)
+            histories, pieces = self._ask(self._file.histories), self._ask(self._file.pieces)
             try:
                 state = load_state(self._ask(self._file.state) or b"")
             except (ValidationError, zlib.error) as exc:
                 self.notices.append(f"{self._path}: the planner's memory cannot be read back and starts empty ({exc})")
                 state = PlannerState()
-            return state, histories
+            return Checkpoint(state=state, histories=histories, pieces=pieces)
 
     def records(
         self, *, deployment: DeploymentId | None = None, at: float | None = None, last: int | None = None

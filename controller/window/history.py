@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Tail
 from controller.domain.reading import Known
 from controller.domain.signals import MEASURED, Signal
 from controller.domain.snapshot import History, Snapshot
@@ -20,16 +21,26 @@ CLOCK_STEP_BINS = 12
 """A reading this many bins or more before the newest one means that the clock was set back."""
 
 
+_DAY_S = 86_400.0
 _DECIMALS = 3
 """Digits that are read back: single precision holds no more of a demand worth planning for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedDay:
+    """One signal's bins of one day since the epoch, from ``first_bin`` until ``end`` (Unix seconds), as float32."""
+
+    day: int
+    first_bin: int
+    end: float
+    bins: bytes
 
 
 class DemandHistory:
     """Mean of the known readings per bin, None where there was none; the unfinished bin is held back.
 
     Values are kept in single precision: 4 bytes a bin, 28 MB for 200 deployments, 4 signals, 8640 bins.
-    A value read back is a Python float, so ``entries`` of all that takes about a second and 250 MB: give it
-    ``last_bins``, or call it less often than every tick.
+    A value read back is a Python float: ask for what is new.
     """
 
     def __init__(self, *, step_s: float = 5.0, max_bins: int = 8640) -> None:
@@ -45,17 +56,57 @@ class DemandHistory:
             track = self._tracks.setdefault((snapshot.id, signal), _Track(open_bin=bin_index))
             track.record(bin_index, reading.value if isinstance(reading, Known) else None, self.max_bins)
 
-    def history(self, deployment: DeploymentId, signal: Signal, *, last_bins: int | None = None) -> History:
-        """Return the finished bins of one signal, or the newest ``last_bins``; empty when it was never recorded."""
-        track = self._tracks.get((deployment, signal))
-        return History(start=0.0, step_s=self.step_s) if track is None else self._history(track, last_bins)
+    def history(
+        self, deployment: DeploymentId, signal: Signal, since: float | None = None, /, *, last_bins: int | None = None
+    ) -> History:
+        """Return the finished bins of one signal, or those that end after ``since``, at most ``last_bins``.
 
-    def entries(self, *, last_bins: int | None = None) -> tuple[HistoryEntry, ...]:
-        """Return all histories, or the newest ``last_bins`` bins of each, to be given to ``restore``."""
-        return tuple(
-            (deployment, signal, self._history(track, last_bins))
-            for (deployment, signal), track in self._tracks.items()
-        )
+        Empty when it was never recorded.
+        """
+        track = self._tracks.get((deployment, signal))
+        if track is None:
+            return History(start=0.0, step_s=self.step_s)
+        wanted = [len(track.bins)] if last_bins is None else [last_bins]
+        if since is not None:
+            wanted.append(track.open_bin - math.floor(since / self.step_s))
+        return self._history(track, max(0, min(wanted)))
+
+    def entries(self) -> tuple[HistoryEntry, ...]:
+        """Return all histories whole, to be given to ``restore``."""
+        return tuple((*key, self._history(track, len(track.bins))) for key, track in self._tracks.items())
+
+    def tails(self, held_until: Callable[[DeploymentId, Signal], float | None]) -> tuple[Tail, ...]:
+        """Return all histories: whole, or from the last bin on that ends by ``held_until``."""
+        return tuple(self._tail(key, track, held_until(*key)) for key, track in self._tracks.items())
+
+    def signals(self) -> tuple[tuple[DeploymentId, Signal], ...]:
+        """Return what was recorded."""
+        return tuple(self._tracks)
+
+    def days(self, deployment: DeploymentId, signal: Signal) -> Iterator[PackedDay]:
+        """Yield one signal's bins day by day (UTC), oldest first."""
+        track = self._tracks[deployment, signal]
+        per_day = round(_DAY_S / self.step_s)
+        first = track.open_bin - len(track.bins)
+        for day in range(first // per_day, (track.open_bin - 1) // per_day + 1):
+            begin, end = max(first, day * per_day), min(track.open_bin, (day + 1) * per_day)
+            bins = track.bins[begin - first : end - first]
+            yield PackedDay(day=day, first_bin=begin, end=end * self.step_s, bins=bins.tobytes())
+
+    def restore_days(self, deployment: DeploymentId, signal: Signal, days: Sequence[PackedDay]) -> None:
+        """Go on from packed days, in any order; what was already recorded is kept instead."""
+        if not days or (deployment, signal) in self._tracks:
+            return
+        arrays = {day.first_bin: np.frombuffer(day.bins, dtype=np.float32) for day in days}
+        end = max(first + values.size for first, values in arrays.items())
+        begin = max(min(arrays), end - self.max_bins)
+        whole = np.full(end - begin, np.nan, dtype=np.float32)
+        for first, values in arrays.items():
+            kept = values[max(0, begin - first) :]
+            whole[max(first, begin) - begin :][: kept.size] = kept
+        track = _Track(open_bin=end)
+        track.bins.frombytes(whole.tobytes())
+        self._tracks[deployment, signal] = track
 
     def restore(self, entries: Sequence[HistoryEntry]) -> None:
         """Go on from ``entries``, before anything is recorded.
@@ -72,8 +123,15 @@ class DemandHistory:
             track.bins.extend(math.nan if value is None else value for value in values)
             self._tracks[deployment, signal] = track
 
-    def _history(self, track: _Track, last_bins: int | None) -> History:
-        bins = track.bins if last_bins is None else track.bins[max(0, len(track.bins) - last_bins) :]
+    def _tail(self, key: tuple[DeploymentId, Signal], track: _Track, held_until: float | None) -> Tail:
+        bins = len(track.bins)
+        if held_until is not None:
+            bins = min(bins, max(1, track.open_bin - round(held_until / self.step_s) + 1))
+        begins = (track.open_bin - len(track.bins)) * self.step_s
+        return Tail(deployment=key[0], signal=key[1], begins=begins, history=self._history(track, bins))
+
+    def _history(self, track: _Track, last_bins: int) -> History:
+        bins = track.bins[max(0, len(track.bins) - last_bins) :]
         return History(
             start=(track.open_bin - len(bins)) * self.step_s,
             step_s=self.step_s,

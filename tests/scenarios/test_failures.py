@@ -161,13 +161,11 @@ async def test_a_restart_goes_on_where_the_last_process_stopped(tmp_path: Path) 
     store.close()
 
     reopened = SqliteStore(path)
-    state, histories = reopened.load() or (None, ())
     second = World(
         rising,
         policy_source=FixedPolicy(policy(forecast=False)),
         store=reopened,
-        state=state,
-        histories=histories,
+        kept=reopened.load(),
         last_tick=reopened.last_tick(),
         deployment=first.deployment,
     )
@@ -180,7 +178,6 @@ async def test_a_restart_goes_on_where_the_last_process_stopped(tmp_path: Path) 
         (order.ordered_at, order.to_replicas) for order in before.ledger
     ]
     assert after.conflicts == ()
-    remembered = {(entry[0], entry[1]): entry[2] for entry in second.loop._perception.entries()}
-    history = remembered[DeploymentId("chat", "LLMServer:tiny"), Signal.ONGOING_REQUESTS]
+    history = second.loop._perception.history(DeploymentId("chat", "LLMServer:tiny"), Signal.ONGOING_REQUESTS)
     assert history.start == START
     assert history.values[0] == 2.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.codec import HistoryEntry
+from controller.domain.lasting import Checkpoint, Piece
 from controller.domain.plan import Action, OutcomeStatus
 from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.scrape import SourceKind
@@ -18,8 +18,10 @@ from controller.export.log import json_log
 from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
+from controller.loop.forecast_guard import ForecastGuard
 from controller.loop.foresight import FitAtOnce, Foresight
 from controller.loop.journal import Journal
+from controller.loop.learned import restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
 from controller.policy.load import LoadedPolicy, PolicyChange, PolicyFile
@@ -34,7 +36,7 @@ from controller.policy.model import (
     Policy,
     Stabilisation,
 )
-from controller.ports import Actuator, Exporter, LoopEvent, Store, StoreError
+from controller.ports import Actuator, Exporter, Lasting, LoopEvent, Store, StoreError
 from controller.window.history import DemandHistory
 from tests.clocks import VirtualClock
 from tests.scenarios.simulated import CHAT, SimulatedActuator, SimulatedDeployment, SimulatedSource
@@ -89,17 +91,19 @@ class MemoryStore:
     begun: list[TickRecord] = field(default_factory=list)
     finished: list[TickRecord] = field(default_factory=list)
     state: PlannerState = field(default_factory=PlannerState)
-    histories: tuple[HistoryEntry, ...] = ()
 
     def begin(self, record: TickRecord, state: PlannerState) -> None:
         self._check()
         self.begun.append(record)
         self.state = state
 
-    def finish(self, record: TickRecord, state: PlannerState, histories: Any) -> None:
+    def finish(self, record: TickRecord, state: PlannerState, _lasting: Lasting) -> None:
         self._check()
         self.finished.append(record)
-        self.state, self.histories = state, tuple(histories)
+        self.state = state
+
+    def keep(self, _pieces: Sequence[Piece]) -> None:
+        self._check()
 
     def close(self) -> None:
         pass
@@ -129,13 +133,13 @@ class World:
         policy_source: FixedPolicy | PolicyFile | None = None,
         advisory: bool = False,
         store: Store | None = None,
-        state: PlannerState | None = None,
-        histories: tuple[HistoryEntry, ...] = (),
+        kept: Checkpoint | None = None,
         last_tick: int = 0,
         deployment: SimulatedDeployment | None = None,
         actuator: Actuator | None = None,
         exporters: Sequence[Exporter] = (),
         act_within_s: float = 10.0,
+        forecaster: AdaptiveForecaster | None = None,
     ) -> None:
         clock = deployment.clock if deployment else VirtualClock(START)
         self.deployment = deployment or SimulatedDeployment(clock, lambda at: load(at - START))
@@ -146,7 +150,12 @@ class World:
         self.records: list[TickRecord] = []
         log = json_log(self.log, clock)
         demand_history = DemandHistory()
-        demand_history.restore(histories)
+        kept = kept or Checkpoint()
+        demand_history.restore(kept.histories)
+        foresight = Foresight(
+            forecaster or AdaptiveForecaster(), FitAtOnce(), ForecastGuard(clock=clock, observer=self.events, log=log)
+        )
+        restore(kept.pieces, foresight)
         collectors = {str(kind): SimulatedSource(self.deployment, kind) for kind in SourceKind}
         source = policy_source or FixedPolicy(policy())
         self.loop = ControlLoop(
@@ -154,7 +163,7 @@ class World:
             policy=PolicyInForce(source=source, advisory=advisory, log=log, observer=self.events),
             collection=Collection(collectors=collectors, clock=clock),
             perception=Perception(histories=demand_history),
-            foresight=Foresight(AdaptiveForecaster(), FitAtOnce()),
+            foresight=foresight,
             actuators={
                 Mode.DIRECT: actuator or self.direct,
                 Mode.ADVISORY: SimulatedActuator(self.deployment, advisory=True),
@@ -163,7 +172,7 @@ class World:
             exporters=[*exporters, self],
             observer=self.events,
             log=log,
-            state=state or PlannerState(),
+            state=kept.state,
             last_tick=last_tick,
             act_within_s=act_within_s,
         )

@@ -17,7 +17,7 @@ from controller.domain.state import PlannerState
 from controller.errors import BadInputError
 from controller.store.sqlite import SqliteStore
 from tests.episode import episode
-from tests.records import EMBED, deployment_record, record
+from tests.records import EMBED, NOTHING_KEPT, deployment_record, record
 
 APP = typer.Typer(rich_markup_mode=None)
 APP.command()(explain)
@@ -28,7 +28,7 @@ LAST = EPISODE[-1]
 def write(path: Path, records: Sequence[TickRecord]) -> Path:
     store = SqliteStore(path)
     for one in records:
-        store.finish(one, PlannerState(), [])
+        store.finish(one, PlannerState(), NOTHING_KEPT)
     store.close()
     return path
 

@@ -14,7 +14,7 @@ from controller.domain.signals import Signal
 from controller.explain.page import page
 from controller.explain.wording import duration, number
 from tests.episode import episode
-from tests.records import CHAT, EMBED, decision, deployment_record, record, snapshot
+from tests.records import CHAT, EMBED, decision, deployment_record, record, snapshot, standing
 
 
 def lines_of(entry: DeploymentRecord, **changes: object) -> list[str]:
@@ -71,6 +71,19 @@ def test_band_lead_time_and_capacity_are_told_with_where_they_come_from() -> Non
     )
     assert line(lines, "Lead time") == "Lead time p50 30 s, p90 40 s, p95 45 s (measured, 4 starts)"
     assert line(lines, "Capacity") == "Capacity 3 requests per replica (policy)"
+
+
+def test_the_live_record_of_a_forecast_is_told_and_why_it_is_not_used() -> None:
+    kept = lines_of(deployment_record())
+    broken = lines_of(deployment_record(standings=(standing(trusted=False, fit_problem="MemoryError: "),)))
+
+    assert line(kept, "On record") == (
+        "On record requests in flight: 91% of outcomes within p90 over 40 horizons of 2 min; pinball loss 0.4, "
+        "bias +1.5 requests; leading smoothing_2; model fitted 10 min ago"
+    )
+    assert line(broken, "On record").endswith(
+        "last fit failed: MemoryError: ; not trusted, so only measured demand is followed"
+    )
 
 
 def test_a_missing_forecast_and_a_default_lead_time_are_told() -> None:

@@ -12,6 +12,7 @@ from controller.ports import LoopEvent
 from tests.records import CHAT, EMBED, deployment_record, record, snapshot
 
 NAMES = {"application": "chat", "deployment": "LLMServer:tiny"}
+STANDING = {"signal": "ongoing_requests", "horizon_seconds": "120"}
 
 
 def exported(*records: TickRecord) -> MetricsExporter:
@@ -40,6 +41,16 @@ def value(exporter: MetricsExporter, name: str, **labels: str) -> float | None:
         ("ready_replicas", NAMES, 1.0),
         ("max_replicas", NAMES, 4.0),
         ("ttft_seconds", {**NAMES, "quantile": "0.95"}, 0.9),
+        ("forecast_available", NAMES, 1.0),
+        ("forecast_coverage_ratio", {**NAMES, **STANDING}, 0.91),
+        ("forecast_promised_ratio", {**NAMES, **STANDING}, 0.9),
+        ("forecast_pinball_loss", {**NAMES, **STANDING}, 0.4),
+        ("forecast_bias", {**NAMES, **STANDING}, 1.5),
+        ("forecast_trusted", {**NAMES, **STANDING}, 1.0),
+        ("forecast_record_horizons", {**NAMES, **STANDING}, 40.0),
+        ("forecast_leading_info", {**NAMES, **STANDING, "method": "smoothing_2"}, 1.0),
+        ("forecast_model_age_seconds", {**NAMES, **STANDING}, 600.0),
+        ("forecast_fit_failed", {**NAMES, **STANDING}, 0.0),
         ("ledger_orders", {**NAMES, "status": "pending"}, 1.0),
         ("ledger_orders", {**NAMES, "status": "late"}, 0.0),
         ("decisions_total", {**NAMES, "action": "scale_up", "reason": "forecast"}, 1.0),
@@ -92,6 +103,8 @@ def test_an_unreadable_target_ends_its_series() -> None:
         ("ticks_total", {}),
         ("tick_failures_total", {}),
         ("ticks_skipped_total", {}),
+        ("forecast_problems_total", {"problem": "failed"}),
+        ("forecast_problems_total", {"problem": "late"}),
         ("store_errors_total", {}),
         ("policy_reloads_total", {"result": "reloaded"}),
         ("policy_reloads_total", {"result": "rejected"}),
@@ -130,6 +143,8 @@ def test_counters_add_up_over_ticks() -> None:
         (LoopEvent.TICK_FAILED, "tick_failures_total", {}),
         (LoopEvent.TICK_SKIPPED, "ticks_skipped_total", {}),
         (LoopEvent.STORE_FAILED, "store_errors_total", {}),
+        (LoopEvent.FORECAST_FAILED, "forecast_problems_total", {"problem": "failed"}),
+        (LoopEvent.FORECAST_LATE, "forecast_problems_total", {"problem": "late"}),
         (LoopEvent.POLICY_RELOADED, "policy_reloads_total", {"result": "reloaded"}),
         (LoopEvent.POLICY_REJECTED, "policy_reloads_total", {"result": "rejected"}),
     ],

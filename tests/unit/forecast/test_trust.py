@@ -83,4 +83,4 @@ def test_a_forecast_that_keeps_breaking_its_promise_is_switched_off_and_comes_ba
     assert any(lost[: 7 * 160 // 5])
     assert next(answer for answer in answers if isinstance(answer, Unknown)).reason.startswith("trust lost: ")
     assert isinstance(answers[-1], Forecast)
-    assert forecaster.standings()[llm, Signal.REQUESTS].trusted
+    assert forecaster.standings()[llm, Signal.REQUESTS, 30.0].trusted

@@ -4,13 +4,17 @@ import asyncio
 import time
 
 import numpy as np
+import pytest
 
 from controller.domain.identity import DeploymentId
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
 from controller.loop.fitting import FitRequest, FitResult, FitWorker
 
-KEY = (DeploymentId("app", "llm"), Signal.REQUESTS)
+pytestmark = pytest.mark.timeout(300)
+"""A worker of the lowest priority waits for all others on a busy machine."""
+
+KEY = (DeploymentId("app", "llm"), Signal.REQUESTS, 180.0)
 
 
 class RealTime:

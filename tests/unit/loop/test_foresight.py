@@ -11,6 +11,7 @@ from controller.loop.fitting import FitRequest, FitResult
 from controller.loop.foresight import FitAtOnce, Foresight
 
 LLM = DeploymentId("app", "llm")
+KEY = (LLM, Signal.REQUESTS, 180.0)
 DAY_S = 86_400.0
 
 
@@ -40,7 +41,7 @@ def test_a_daily_jump_is_foreseen_from_the_long_past() -> None:
 
     while now < jump - 60:
         asked(foresight.forecaster, now)
-        foresight.tend(now, history_of=lambda _id, _signal, now=now: minutes(0, now))
+        foresight.tend(now, history_of=lambda _id, _signal, _since=None, now=now: minutes(0, now))
         now += 10
 
     assert demand(now) == 20
@@ -70,14 +71,12 @@ def test_nothing_is_fitted_to_less_than_a_day_and_one_fit_is_asked_for_at_a_time
     foresight = Foresight(AdaptiveForecaster(), fitter)
     asked(foresight.forecaster, 2 * DAY_S)
 
-    foresight.tend(2 * DAY_S, history_of=lambda _id, _signal: minutes(DAY_S * 1.5, DAY_S * 2))
+    foresight.tend(2 * DAY_S, history_of=lambda _id, _signal, _since=None: minutes(DAY_S * 1.5, DAY_S * 2))
     assert fitter.requests == []
-    foresight.tend(2 * DAY_S + 7200, history_of=lambda _id, _signal: minutes(DAY_S * 0.5, DAY_S * 2))
-    foresight.tend(2 * DAY_S + 7210, history_of=lambda _id, _signal: minutes(DAY_S * 0.5, DAY_S * 2))
+    foresight.tend(2 * DAY_S + 7200, history_of=lambda _id, _signal, _since=None: minutes(DAY_S * 0.5, DAY_S * 2))
+    foresight.tend(2 * DAY_S + 7210, history_of=lambda _id, _signal, _since=None: minutes(DAY_S * 0.5, DAY_S * 2))
 
-    assert [(one.key, one.horizon_s, one.probabilities) for one in fitter.requests] == [
-        ((LLM, Signal.REQUESTS), 180.0, (0.5, 0.9))
-    ]
+    assert [(one.key, one.horizon_s, one.probabilities) for one in fitter.requests] == [(KEY, 180.0, (0.5, 0.9))]
 
 
 def test_a_fit_that_fails_is_told_and_tried_again_later() -> None:
@@ -89,15 +88,34 @@ def test_a_fit_that_fails_is_told_and_tried_again_later() -> None:
 
         def poll(self) -> FitResult | None:
             failed, self.failed = getattr(self, "failed", False), False
-            return FitResult((LLM, Signal.REQUESTS), None, "MemoryError: ") if failed else None
+            return FitResult(KEY, None, "MemoryError: ") if failed else None
 
     fitter = Failing()
     foresight = Foresight(AdaptiveForecaster(), fitter)
     asked(foresight.forecaster, 2 * DAY_S)
 
     for later in (0, 10, 20, 3700):
-        foresight.tend(2 * DAY_S + later, history_of=lambda _id, _signal: minutes(0, DAY_S * 2))
+        foresight.tend(2 * DAY_S + later, history_of=lambda _id, _signal, _since=None: minutes(0, DAY_S * 2))
 
-    assert foresight.problems == {(LLM, Signal.REQUESTS): "MemoryError: "}
+    assert foresight.problems == {KEY: "MemoryError: "}
     assert len(fitter.requests) == 2
     assert math.isfinite(asked(foresight.forecaster, 2 * DAY_S + 10).quantile(0.9))
+
+
+def test_a_model_that_was_stored_is_used_until_its_day_is_over() -> None:
+    fitter = Reluctant()
+    first = Foresight(AdaptiveForecaster(), FitAtOnce())
+    asked(first.forecaster, 2 * DAY_S)
+    for _ in range(2):
+        first.tend(2 * DAY_S, history_of=lambda _id, _signal, _since=None: minutes(0, DAY_S * 2))
+    tracks, models = first.forecaster.tracks(), first.forecaster.models()
+
+    second = Foresight(AdaptiveForecaster(), fitter)
+    second.go_on(tracks, models)
+    for later, wanted in ((3600, 0), (23 * 3600, 0), (25 * 3600, 1)):
+        now = 2 * DAY_S + later
+        second.tend(now, history_of=lambda _id, _signal, _since=None, now=now: minutes(0, now))
+        assert len(fitter.requests) == wanted
+
+    assert models[KEY].fitted_at == 2 * DAY_S
+    assert second.forecaster.models() == models

@@ -2,16 +2,20 @@
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from controller.codec import load_record
+from controller.domain.lasting import Piece
 from controller.domain.state import PlannerState
 from controller.export.log import json_log
 from controller.export.metrics import MetricsExporter
 from controller.loop.journal import Journal
 from controller.ports import StoreError
 from tests.clocks import VirtualClock
-from tests.records import record
+from tests.records import CHAT, NOTHING_KEPT, record
 
 
 class TroubledStore:
@@ -21,6 +25,8 @@ class TroubledStore:
         self.problem: str | None = None
         self.notices: list[str] = []
         self.written: list[int] = []
+        self.kept: Sequence[Piece] = ()
+        self.closed = False
         self._damaged_at = damaged_at
 
     def begin(self, record: Any, _state: PlannerState) -> None:
@@ -30,11 +36,16 @@ class TroubledStore:
             self.notices.append("records.db was damaged and is now records.db.corrupt-1")
         self.written.append(record.tick)
 
-    def finish(self, record: Any, state: PlannerState, _histories: Any) -> None:
+    def finish(self, record: Any, state: PlannerState, _lasting: Any) -> None:
         self.begin(record, state)
 
+    def keep(self, pieces: Sequence[Piece]) -> None:
+        if self.problem:
+            raise StoreError(self.problem)
+        self.kept = pieces
+
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 def journal(store: TroubledStore) -> tuple[Journal, io.StringIO]:
@@ -71,7 +82,7 @@ def test_the_problem_ends_with_the_next_write_that_succeeds() -> None:
     keeping.begin(record(tick=3), PlannerState())
 
     store.problem = None
-    keeping.finish(record(tick=3), PlannerState(), ())
+    keeping.finish(record(tick=3), PlannerState(), NOTHING_KEPT)
 
     assert keeping.problem is None
     assert store.written == [3]
@@ -86,3 +97,17 @@ def test_a_damaged_file_that_was_moved_aside_is_told_once() -> None:
     assert [(line["tick"], line["notice"]) for line in events(log, "store_notice")] == [
         (2, "records.db was damaged and is now records.db.corrupt-1")
     ]
+
+
+@pytest.mark.parametrize("problem", [None, "records.db: disk is full"])
+def test_what_was_learned_is_written_at_the_end_and_the_store_is_closed_whatever_happens(problem: str | None) -> None:
+    store = TroubledStore()
+    store.problem = problem
+    keeping, log = journal(store)
+    last = [Piece(deployment=CHAT, name="track work 120", at=5.0, body=b"learned")]
+
+    keeping.close(last)
+
+    assert store.closed
+    assert [line["problem"] for line in events(log, "learned_not_stored")] == ([problem] if problem else [])
+    assert list(store.kept) == ([] if problem else last)

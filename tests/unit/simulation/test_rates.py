@@ -15,11 +15,16 @@ from controller.domain.signals import Signal
 from controller.domain.snapshot import History
 from controller.domain.state import PlannerState
 from controller.errors import BadInputError, UnavailableError
+from controller.forecast.adaptive import AdaptiveForecaster
+from controller.loop.foresight import FitAtOnce, Foresight
+from controller.loop.learned import Learned
+from controller.loop.perception import Perception
 from controller.simulation.from_prometheus import STEP_S, queries, read_prometheus
 from controller.simulation.from_store import read_store
 from controller.simulation.rates import SIGNALS, Rates, no_rates, recent, requests_of
 from controller.store.sqlite import SqliteStore
-from tests.records import CHAT, EMBED, deployment_record, record, snapshot
+from controller.window.history import DemandHistory
+from tests.records import CHAT, EMBED, Kept, deployment_record, record, snapshot
 
 HOUR = 3600.0
 
@@ -108,13 +113,20 @@ def history(start: float, step_s: float, per_s: float, bins: int):
     ]
 
 
-def written(tmp_path, entries):
-    """A store with an hour of records, and these histories."""
+def minutes(per_s: float, bins: int):
+    """Minutes as the loop keeps them."""
+    foresight = Foresight(AdaptiveForecaster(), FitAtOnce())
+    foresight.restore(history(0.0, 60.0, per_s, bins))
+    return Learned(Perception(histories=DemandHistory()), foresight).pieces({})
+
+
+def written(tmp_path, kept_beside):
+    """A store with an hour of records, and what is kept beside them."""
     path = tmp_path / "foreserve.db"
     kept = SqliteStore(path)
     kept.load()
     for at in np.arange(86_410.0, 90_001.0, 10.0):
-        kept.finish(tick(at, 4.0), PlannerState(), entries)
+        kept.finish(tick(at, 4.0), PlannerState(), kept_beside)
     kept.close()
     return path
 
@@ -122,7 +134,7 @@ def written(tmp_path, entries):
 @pytest.fixture
 def store(tmp_path):
     other = (EMBED, Signal.REQUESTS, History(start=89_400.0, step_s=5.0, values=(77.0,) * 120))
-    return written(tmp_path, [*history(89_400.0, 5.0, 9.0, 120), other])
+    return written(tmp_path, Kept([*history(89_400.0, 5.0, 9.0, 120), other]))
 
 
 def test_the_store_gives_its_histories_and_else_its_records(store):
@@ -137,7 +149,7 @@ def test_the_store_gives_its_histories_and_else_its_records(store):
 
 
 def test_minutes_in_the_store_are_the_past(tmp_path):
-    store = written(tmp_path, history(0.0, 60.0, 2.0, 1490))
+    store = written(tmp_path, Kept(learned=minutes(2.0, 1490)))
     _, rates = read_store(store, None, last_s=HOUR, progress=lambda _: None)
     part, past = recent(rates, HOUR, source="store")
     assert part.values[Signal.REQUESTS][100] == 4.0

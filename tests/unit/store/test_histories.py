@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from controller.codec import HistoryEntry
 from controller.domain.identity import DeploymentId
+from controller.domain.lasting import Tail
 from controller.domain.signals import MEASURED, Signal
 from controller.domain.snapshot import History
-from controller.store.histories import NOTHING_WRITTEN, Written, read_histories, write_histories
+from controller.store.histories import NOTHING_WRITTEN, Written, held_until, read_histories, write_histories
 from controller.store.schema import migrate
 from tests.records import CHAT, EMBED
 
@@ -36,7 +37,8 @@ def open_store() -> sqlite3.Connection:
 
 
 def write(connection: sqlite3.Connection, histories: Sequence[HistoryEntry], written: Written) -> Written:
-    return write_histories(connection, histories, written, NUMBERS.__getitem__)
+    tails = [Tail(deployment=one, signal=signal, begins=past.start, history=past) for one, signal, past in histories]
+    return write_histories(connection, tails, written, NUMBERS.__getitem__)
 
 
 def read(connection: sqlite3.Connection) -> set[HistoryEntry]:
@@ -97,6 +99,39 @@ def test_a_long_past_is_written_in_several_ticks(connection: sqlite3.Connection)
 
     assert {len(history.values) for _, _, history in first} == {25_000}
     assert read(connection) == set(histories)
+
+
+def tail(entry: HistoryEntry, written: Written) -> Tail:
+    """What is given of a history when the file holds ``written``: from the last bin held on."""
+    deployment, signal, whole = entry
+    held = held_until(written, deployment, signal)
+    held_bins = 0 if held is None else max(0, round((held - whole.start) / whole.step_s) - 1)
+    kept = History(start=whole.start + held_bins * whole.step_s, step_s=whole.step_s, values=whole.values[held_bins:])
+    return Tail(deployment=deployment, signal=signal, begins=whole.start, history=kept)
+
+
+def test_tails_are_enough_and_a_new_series_does_not_cost_the_others_theirs(connection: sqlite3.Connection) -> None:
+    """The new one is written from its beginning, into rows of which the other one gives nothing any more."""
+    long, late = entry(0.0, 1.0, 2.0, 3.0, 4.0), entry(5.0, 7.0, 8.0, 9.0, 6.0, of=EMBED)
+    written = write(connection, [long], NOTHING_WRITTEN)
+    grown = entry(0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+
+    tails = [tail(grown, written), tail(late, written)]
+    written = write_histories(connection, tails, written, NUMBERS.__getitem__)
+
+    assert [len(one.history.values) for one in tails] == [2, 4]
+    assert read(connection) == {grown, late}
+    assert [held_until(written, one, Signal.REQUESTS) for one in (CHAT, EMBED)] == [25.0, 25.0]
+
+
+def test_tails_forget_what_left_the_past(connection: sqlite3.Connection) -> None:
+    written = write(connection, [entry(0.0, 1.0, 2.0, 3.0)], NOTHING_WRITTEN)
+
+    for _ in range(2):
+        shorter = tail(entry(10.0, 3.0, 4.0), written)
+        written = write_histories(connection, [shorter], written, NUMBERS.__getitem__)
+
+    assert read(connection) == {entry(10.0, 3.0, 4.0)}
 
 
 def test_what_left_the_past_is_removed(connection: sqlite3.Connection) -> None:

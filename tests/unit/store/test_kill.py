@@ -85,7 +85,7 @@ def whole_until(store: SqliteStore, last: int) -> bool:
     finished = [one.tick for one in records if one.deployments[0].outcome.status is not OutcomeStatus.PENDING]
     loaded = store.load()
     assert loaded is not None
-    state, histories = loaded
+    state, histories = loaded.state, loaded.histories
 
     assert records[-1].tick == last
     assert state == tick_state(last)

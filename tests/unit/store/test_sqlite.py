@@ -4,11 +4,13 @@ import random
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from controller.domain.lasting import Checkpoint, Piece, PieceKey
 from controller.domain.plan import Action, Outcome, OutcomeStatus
 from controller.domain.record import TickRecord
 from controller.domain.signals import Signal
@@ -17,7 +19,7 @@ from controller.domain.state import DeploymentMemory, PlannerState
 from controller.ports import StoreError
 from controller.store.reader import StoreReader
 from controller.store.sqlite import SqliteStore
-from tests.records import CHAT, EMBED, decision, deployment_record, record
+from tests.records import CHAT, EMBED, NOTHING_KEPT, Kept, decision, deployment_record, record
 
 STATE = PlannerState(deployments=((CHAT, DeploymentMemory(last_set=3, startup_seconds=(20.5,))),))
 HISTORY = (CHAT, Signal.REQUESTS, History(start=950.0, step_s=5.0, values=(None, 1.5, 0.0, None)))
@@ -42,7 +44,7 @@ def tick(number: int, at: float | None = None) -> TickRecord:
 def write(store: SqliteStore, *records: TickRecord) -> None:
     for one in records:
         store.begin(one, STATE)
-        store.finish(one, STATE, [])
+        store.finish(one, STATE, NOTHING_KEPT)
 
 
 def ticks(records: list[TickRecord]) -> list[int]:
@@ -58,13 +60,13 @@ def test_an_empty_store_has_nothing(store: SqliteStore) -> None:
 def test_a_finished_tick_comes_back_as_it_was_after_a_restart(path: Path, store: SqliteStore) -> None:
     whole = record(deployment_record(CHAT), deployment_record(EMBED))
     store.begin(whole, PlannerState())
-    store.finish(whole, STATE, [HISTORY])
+    store.finish(whole, STATE, Kept([HISTORY]))
     store.close()
 
     again = SqliteStore(path)
 
     assert again.records() == [whole]
-    assert again.load() == (STATE, (HISTORY,))
+    assert again.load() == Checkpoint(state=STATE, histories=(HISTORY,), pieces=())
     assert again.last_tick() == whole.tick
     assert again.notices == []
     again.close()
@@ -80,11 +82,11 @@ def test_outcomes_of_a_tick_that_was_never_finished_are_pending(store: SqliteSto
     assert found.deployments[0].outcome.status is OutcomeStatus.PENDING
     assert "before the result was recorded" in found.deployments[0].outcome.detail
     assert found.deployments[1].outcome == nothing
-    assert store.load() == (STATE, ())
+    assert store.load() == Checkpoint(state=STATE, histories=(), pieces=())
 
 
 def test_a_tick_that_could_not_be_begun_may_still_be_finished(store: SqliteStore) -> None:
-    store.finish(tick(4), STATE, [])
+    store.finish(tick(4), STATE, NOTHING_KEPT)
 
     assert ticks(store.records()) == [4]
     assert store.last_tick() == 4
@@ -96,7 +98,7 @@ def test_a_tick_number_is_never_used_twice(store: SqliteStore) -> None:
     with pytest.raises(StoreError, match=r"tick 5 was recorded before; the last one is 5"):
         store.begin(tick(5), STATE)
     with pytest.raises(StoreError, match=r"tick 4 is past; the last one is 5"):
-        store.finish(tick(4), STATE, [])
+        store.finish(tick(4), STATE, NOTHING_KEPT)
 
     assert ticks(store.records()) == [5]
 
@@ -146,10 +148,10 @@ def test_a_reader_loads_state_and_histories(path: Path, store: SqliteStore) -> N
     with StoreReader(path) as reader:
         assert reader.load() is None
 
-    store.finish(tick(1), STATE, [HISTORY])
+    store.finish(tick(1), STATE, Kept([HISTORY]))
 
     with StoreReader(path) as reader:
-        assert reader.load() == (STATE, (HISTORY,))
+        assert reader.load() == Checkpoint(state=STATE, histories=(HISTORY,), pieces=())
 
 
 def test_a_reader_keeps_to_one_moment_while_the_writer_goes_on(path: Path, store: SqliteStore) -> None:
@@ -224,7 +226,7 @@ def test_state_that_another_version_wrote_is_left_out_and_told(path: Path, store
 
     again = SqliteStore(path)
 
-    assert again.load() == (PlannerState(), ())
+    assert again.load() == Checkpoint(histories=(), pieces=())
     assert "the planner's memory cannot be read back and starts empty" in again.notices[0]
     assert ticks(again.records()) == [1]
     again.close()
@@ -253,3 +255,54 @@ def test_closing_twice_is_harmless_and_writing_afterwards_is_an_error(store: Sql
 
     with pytest.raises(StoreError, match="closed database"):
         store.begin(tick(1), STATE)
+
+
+def test_pieces_come_back_and_only_what_is_newer_is_asked_for_again(path: Path, store: SqliteStore) -> None:
+    old, new = (Piece(deployment=CHAT, name="track work 120", at=at, body=b"%d" % at) for at in (900.0, 950.0))
+    other = Piece(deployment=EMBED, name="track work 120", at=900.0, body=b"other")
+    asked: list[Mapping[PieceKey, float]] = []
+
+    class Asking(Kept):
+        def pieces(self, held: Mapping[PieceKey, float]) -> Sequence[Piece]:
+            asked.append(dict(held))
+            return super().pieces(held)
+
+    store.finish(tick(1), STATE, Asking(learned=[old, other]))
+    store.finish(tick(2), STATE, Asking(learned=[new, other]))
+    store.close()
+    again = SqliteStore(path)
+    loaded = again.load()
+    again.finish(tick(3), STATE, Asking())
+    again.close()
+
+    assert loaded is not None
+    assert set(loaded.pieces) == {new, other}
+    assert asked == [{}, {old.key: 900.0, other.key: 900.0}, {new.key: 950.0, other.key: 900.0}]
+
+
+def test_pieces_that_nobody_renewed_are_dropped(store: SqliteStore) -> None:
+    day_s = 86_400.0
+    store.finish(tick(1), STATE, Kept(learned=[Piece(deployment=CHAT, name="track work 120", at=1000.0, body=b"x")]))
+    later = replace(tick(2), at=1000.0 + 17 * day_s)
+
+    store.finish(later, STATE, NOTHING_KEPT)
+
+    loaded = store.load()
+    assert loaded is not None
+    assert loaded.pieces == ()
+
+
+def test_a_store_of_the_first_version_is_brought_to_this_one(path: Path, store: SqliteStore) -> None:
+    write(store, tick(1))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE learned")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+    again = SqliteStore(path)
+
+    assert again.load() == Checkpoint(state=STATE, histories=(), pieces=())
+    again.finish(tick(2), STATE, NOTHING_KEPT)
+    assert ticks(again.records()) == [1, 2]
+    again.close()

@@ -10,7 +10,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
-from controller.window.history import DemandHistory
+from controller.window.history import DemandHistory, HistoryEntry
 from tests.records import CHAT, snapshot
 
 ONGOING = Signal.ONGOING_REQUESTS
@@ -64,11 +64,15 @@ def test_a_long_gap_costs_no_more_than_the_bound():
     assert history.end == 1e9 + 5
 
 
+def whole(history: DemandHistory) -> list[HistoryEntry]:
+    return [(one.deployment, one.signal, one.history) for one in history.tails(lambda _deployment, _signal: None)]
+
+
 def test_a_restored_history_goes_on_with_a_gap():
     before = recorded((100, 2), (105, 3), (110, 4))
     after = DemandHistory()
 
-    after.restore(before.entries())
+    after.restore(whole(before))
     after.record(told(125, 7))
     after.record(told(130, 8))
 
@@ -78,7 +82,7 @@ def test_a_restored_history_goes_on_with_a_gap():
 def test_the_tail_of_the_entries_restores_the_tail():
     after = DemandHistory()
 
-    after.restore(recorded((100, 2), (105, 3), (110, 4)).entries(last_bins=1))
+    after.restore([(CHAT, ONGOING, recorded((100, 2), (105, 3), (110, 4)).history(CHAT, ONGOING, last_bins=1))])
 
     assert after.history(CHAT, ONGOING) == History(start=105.0, step_s=5.0, values=(3.0,))
 
