@@ -20,15 +20,14 @@ from controller.simulation.driver import run_policy
 from controller.simulation.peers.catalogue import parse_peers
 
 SWEEPS = {
-    "ray-serve": (6, 8, 10, 12, 16),
-    "hpa": (8, 10, 12, 14, 16, 20),
-    "kpa": (14, 17, 20, 24, 28),
-    "aibrix": (10, 12, 14, 16, 20),
-    "keda": (0.5, 1, 2, 5),
-    "wva": (0.4, 0.5, 0.6, 0.7, 0.85),
-    "wva-v1": (0.4, 0.5, 0.6, 0.7, 0.8),
-    "dynamo-constant": (0.25, 0.3, 0.35),
-    "dynamo-kalman": (0.22, 0.25, 0.27, 0.3, 0.35, 0.5, 1),
+    "ray-serve": (10, 12, 16),
+    "hpa": (12, 14, 16),
+    "kpa": (17, 20, 24),
+    "aibrix": (12, 14, 16),
+    "wva": (0.6, 0.7, 0.85),
+    "wva-v1": (0.6, 0.8),
+    "dynamo-kalman": (0.25, 0.27, 0.3),
+    "keda": (0.5, 2),
 }
 _SEED = 1
 _BEGINS_S = {"sg_mid": 21_600.0, "flash_wc98": 21_600.0}
