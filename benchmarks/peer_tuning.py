@@ -20,12 +20,12 @@ from controller.simulation.driver import run_policy
 from controller.simulation.peers.catalogue import parse_peers
 
 SWEEPS = {
-    "ray-serve": (10, 12, 16),
-    "hpa": (12, 14, 16),
+    "ray-serve": (6, 8, 10, 12),
+    "hpa": (10, 12, 14),
     "kpa": (17, 20, 24),
     "aibrix": (12, 14, 16),
     "wva": (0.6, 0.7, 0.85),
-    "wva-v1": (0.6, 0.8),
+    "wva-v1": (0.6, 0.7, 0.8),
     "dynamo-kalman": (0.25, 0.27, 0.3),
     "keda": (0.5, 2),
 }
