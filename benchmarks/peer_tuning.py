@@ -22,9 +22,9 @@ from controller.simulation.peers.catalogue import parse_peers
 SWEEPS = {
     "ray-serve": (6, 8, 10, 12),
     "hpa": (10, 12, 14),
-    "kpa": (17, 20, 24),
-    "aibrix": (12, 14, 16),
-    "wva": (0.6, 0.7, 0.85),
+    "kpa": (14, 17, 20, 24),
+    "aibrix": (8, 10, 12, 14),
+    "wva": (0.6, 0.7, 0.85, 1.0),
     "wva-v1": (0.6, 0.7, 0.8),
     "dynamo-kalman": (0.25, 0.27, 0.3),
     "keda": (0.5, 2),
