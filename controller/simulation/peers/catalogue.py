@@ -48,7 +48,7 @@ def _dynamo(kind: str) -> _Maker:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """``setting`` is used where none is given: the best found on the public traces. ``most`` bounds it."""
+    """``setting`` is used where none is given: the best tried on the public traces. ``most`` bounds it."""
 
     setting: float
     make: _Maker
@@ -58,15 +58,15 @@ class _Kind:
 _KINDS: dict[str, _Kind] = {
     "ray-serve": _Kind(10.0, lambda target, _cluster, _objectives: RayServe(target)),
     "hpa": _Kind(12.0, lambda target, _cluster, _objectives: Hpa(target)),
-    "kpa": _Kind(28.0, _kpa),
-    "aibrix": _Kind(20.0, _aibrix),
+    "kpa": _Kind(17.0, _kpa),
+    "aibrix": _Kind(10.0, _aibrix),
     "keda": _Kind(5.0, lambda threshold, _cluster, _objectives: keda(threshold)),
-    "wva": _Kind(0.85, _wva, _BELOW_ONE),
+    "wva": _Kind(1.0, _wva, _BELOW_ONE),
     "wva-v1": _Kind(0.8, _wva_v1, _BELOW_ONE),
     **{f"dynamo-{kind}": _Kind(0.27, _dynamo(kind)) for kind in WITH_WHEEL},
 }
 
-EVERY_PEER = "ray-serve:2,ray-serve:12,hpa:12,hpa:20,kpa:28,aibrix:20,keda:5,wva,dynamo-kalman,static"
+EVERY_PEER = "ray-serve:2,ray-serve:12,hpa:12,hpa:20,kpa:28,kpa,aibrix,keda:5,wva,dynamo-kalman,static"
 
 
 @dataclass(frozen=True, slots=True)

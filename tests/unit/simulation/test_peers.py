@@ -179,7 +179,7 @@ def test_every_peer_is_known_by_name():
     cluster = cluster_of()
     names = [peer.policy(7, cluster, Objectives()).name for peer in parse_peers(EVERY_PEER)]
     assert len(set(names)) == len(names)
-    assert {"ray-serve-2", "hpa-12", "kpa-28", "keda-waiting-5", "wva-0.85", "static-7"} <= set(names)
+    assert {"ray-serve-2", "hpa-12", "kpa-28", "keda-waiting-5", "wva-1", "static-7"} <= set(names)
 
 
 @pytest.mark.parametrize("text", ["nobody", "hpa:x", "hpa:-1", "ray-serve:0", "static:3", "hpa:inf", "wva:1.5"])
