@@ -58,7 +58,7 @@ class _Kind:
 _KINDS: dict[str, _Kind] = {
     "ray-serve": _Kind(10.0, lambda target, _cluster, _objectives: RayServe(target)),
     "hpa": _Kind(12.0, lambda target, _cluster, _objectives: Hpa(target)),
-    "kpa": _Kind(17.0, _kpa),
+    "kpa": _Kind(14.0, _kpa),
     "aibrix": _Kind(10.0, _aibrix),
     "keda": _Kind(5.0, lambda threshold, _cluster, _objectives: keda(threshold)),
     "wva": _Kind(1.0, _wva, _BELOW_ONE),
