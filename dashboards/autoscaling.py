@@ -195,11 +195,7 @@ def _why() -> tuple[Panel, ...]:
             title="Changes by reason",
             description="Decisions that changed a target, by action and the reason that bound.",
             unit=Unit.COUNT,
-            queries=(
-                Query(
-                    f"{_increase('action, reason', changes)} > 0 or {_increase('', changes)}", "{{action}} {{reason}}"
-                ),
-            ),
+            queries=(Query(f"{_increase('action, reason', changes)} > 0", "{{action}} {{reason}}"),),
             shape=Shape.BARS,
             width=12,
         ),

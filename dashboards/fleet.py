@@ -157,8 +157,8 @@ def _use() -> tuple[Panel, ...]:
 
 
 def _saving() -> tuple[Panel, ...]:
-    ready = of(exported.READY_REPLICAS)
-    peak = f"max_over_time({ready}[$__range]) * count_over_time({ready}[$__range:1m]) / 60"
+    paid = f"({_paid()})[$__range:1m]"
+    peak = f"max_over_time({paid}) * count_over_time({paid}) / 60"
     return (
         Panel(
             title="GPU-hours, and what other ways would have used",

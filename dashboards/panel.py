@@ -13,6 +13,8 @@ from grafanalib.core import GridPos, RowPanel, Stat, Table, Target, TimeSeries
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
 _ROW_HEIGHT = 1
+_WIDE = 8
+"""From this width on a legend has room for figures."""
 
 
 class Unit(StrEnum):
@@ -57,7 +59,7 @@ class Shape(StrEnum):
 class Panel:
     """One panel. ``description`` says what is good and what to do otherwise.
 
-    ``thresholds`` are (from which value, colour); below the first everything is green. ``bands`` are
+    ``thresholds`` are (from which value, colour); below the first everything has the ``base`` colour. ``bands`` are
     (upper series, lower series) whose space between is filled. ``dashed`` are series that promise or
     limit. Width is in Grafana's 24 columns.
     """
@@ -70,6 +72,7 @@ class Panel:
     width: int = 8
     height: int = 7
     thresholds: tuple[tuple[float, str], ...] = ()
+    base: str = "green"
     bands: tuple[tuple[str, str], ...] = ()
     dashed: tuple[str, ...] = ()
     minimum: float | None = 0
@@ -107,7 +110,8 @@ def arranged(sections: Sequence[Section]) -> list[Any]:
             _build(panel, next(numbers), GridPos(h=panel.height, w=panel.width, x=x, y=y + below))
             for panel, x, below in _flow(section.panels)
         ]
-        y += _height(section.panels)
+        # Grafana keeps no room for a closed row; opening it moves the rest down.
+        y += 0 if section.collapsed else _height(section.panels)
         row = RowPanel(
             title=section.title,
             id=row_id,
@@ -161,7 +165,7 @@ def _shared(panel: Panel, *, instant: bool) -> dict[str, Any]:
 
 
 def _steps(panel: Panel) -> list[dict[str, Any]]:
-    return [{"color": "green", "value": None}, *({"color": colour, "value": at} for at, colour in panel.thresholds)]
+    return [{"color": panel.base, "value": None}, *({"color": colour, "value": at} for at, colour in panel.thresholds)]
 
 
 def _defaults(panel: Panel) -> dict[str, Any]:
@@ -192,9 +196,9 @@ def _time_series(panel: Panel) -> Any:
         fillOpacity=70 if bars else 25 if stacked else 0,
         stacking={"mode": "normal", "group": "A"} if stacked or bars else {"mode": "none", "group": "A"},
         showPoints="never",
-        legendDisplayMode="table",
+        legendDisplayMode="table" if panel.width >= _WIDE else "list",
         legendPlacement="bottom",
-        legendCalcs=["mean", "max", "lastNotNull"],
+        legendCalcs=["mean", "max", "lastNotNull"] if panel.width >= _WIDE else [],
         tooltipMode="multi",
         tooltipSort="desc",
         thresholdsStyleMode="line" if panel.thresholds else "off",

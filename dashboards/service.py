@@ -13,6 +13,7 @@ from dashboards.query import mean, of, quantile, rate, ratio, total
 
 _FAILED = "5..|408"
 _DEPLOYMENT = "{{application}}/{{deployment}}"
+_BUDGET = ((0.0, "orange"), (0.25, "green"))
 _USERS = (differs("application", ""), 'route!~"/-/.*"')
 
 
@@ -65,7 +66,8 @@ def _now() -> tuple[Panel, ...]:
             "Least error budget left",
             "Of the last 30 days, over all objectives. At 0 the month's promise is broken.",
             Query(f"min({of(recorded.SLO_BUDGET_LEFT)})", "left"),
-            thresholds=(),
+            thresholds=_BUDGET,
+            base="red",
             minimum=None,
         ),
         Panel(
@@ -91,6 +93,7 @@ def _number(
     query: Query,
     *,
     thresholds: tuple[tuple[float, str], ...],
+    base: str = "green",
     minimum: float | None = 0,
 ) -> Panel:
     return Panel(
@@ -102,6 +105,7 @@ def _number(
         width=4,
         height=5,
         thresholds=thresholds,
+        base=base,
         minimum=minimum,
         decimals=1,
     )
@@ -252,7 +256,8 @@ def _budgets() -> tuple[Panel, ...]:
             unit=Unit.SHARE,
             queries=(Query(of(recorded.SLO_BUDGET_LEFT), objective),),
             shape=Shape.BAR_GAUGE,
-            minimum=None,
+            thresholds=_BUDGET,
+            base="red",
             maximum=1,
         ),
         Panel(

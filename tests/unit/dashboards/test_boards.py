@@ -148,10 +148,12 @@ def test_panels_flow_from_left_to_right_and_then_down() -> None:
         for width, height in ((16, 9), (8, 5))
     )
 
-    placed = arranged([Section("one", (wide, narrow, narrow)), Section("two", (narrow,), collapsed=True)])
+    placed = arranged(
+        [Section("one", (wide, narrow, narrow)), Section("two", (narrow,), collapsed=True), Section("three", ())]
+    )
 
-    assert [(p.gridPos.x, p.gridPos.y) for p in placed] == [(0, 0), (0, 1), (16, 1), (0, 10), (0, 15)]
-    assert [(p.gridPos.x, p.gridPos.y) for p in placed[-1].panels] == [(0, 16)]
+    assert [(p.gridPos.x, p.gridPos.y) for p in placed] == [(0, 0), (0, 1), (16, 1), (0, 10), (0, 15), (0, 16)]
+    assert [(p.gridPos.x, p.gridPos.y) for p in placed[-2].panels] == [(0, 16)]
 
 
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
