@@ -47,7 +47,7 @@ def groups(policy: Policy, *, every_s: int = EVERY_S) -> tuple[Group, ...]:
         recording_group(every_s=every_s),
         *slo_groups(policy, every_s=every_s),
         service_group(every_s=every_s),
-        scaling_group(policy.control, every_s=every_s),
+        scaling_group(policy, every_s=every_s),
     )
 
 

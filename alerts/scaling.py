@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from alerts.rule import Alert, Group, Severity, Team
 from controller.catalog import exported
 from controller.catalog.promql import differs, equals, matches, selector
-from controller.policy.model import ControlPolicy
+from controller.policy.model import ControlPolicy, Policy
 
 FLAPS = 4
 """So many changes up and as many down within an hour are no answer to demand."""
@@ -16,14 +16,15 @@ _HERE = "{{ $labels.application }}/{{ $labels.deployment }}"
 _LEAST_STALL_S = 60.0
 
 
-def scaling_group(control: ControlPolicy, *, every_s: int) -> Group:
-    """Return the alerts about scaling. How late a tick may be follows the policy's interval."""
+def scaling_group(policy: Policy, *, every_s: int) -> Group:
+    """Return the alerts about scaling. How late a tick may be, and who has a forecast, follow the policy."""
     return Group(
         name="foreserve-scaling",
         interval_s=every_s,
         rules=(
-            *_controller(control),
+            *_controller(policy.control),
             *_eyes(),
+            *_forecast(policy),
             *_late_capacity(),
             _at_limit(),
             _second_writer(),
@@ -113,6 +114,53 @@ def _eyes() -> Iterator[Alert]:
         summary=f"The controller has known no demand of {_HERE} for three minutes.",
         impact="Its target is held: a burst that comes now is not answered.",
     )
+
+
+def _forecast(policy: Policy) -> Iterator[Alert]:
+    yield Alert(
+        name="ForecastCoverageBroken",
+        expr=f"{selector(exported.FORECAST_TRUSTED)} == 0",
+        hold="10m",
+        severity=Severity.TICKET,
+        team=Team.SERVICE,
+        summary=f"The forecast of {{{{ $labels.signal }}}} of {_HERE} falls short of its promise and is not used.",
+        impact="Replicas follow demand now: bursts are served one lead time late until the forecast is trusted again.",
+    )
+    yield Alert(
+        name="ForecastMissing",
+        expr=f"{selector(exported.FORECAST_AVAILABLE)} == 0{''.join(_without_forecast(policy))}",
+        hold="1h",
+        severity=Severity.TICKET,
+        team=Team.SERVICE,
+        summary=f"The policy of {_HERE} asks for a forecast, and there has been none for an hour.",
+        impact="Replicas follow demand now: bursts are served one lead time late.",
+    )
+    yield Alert(
+        name="ForecastFailing",
+        expr=f"increase({selector(exported.FORECAST_PROBLEMS)}[15m]) > 2",
+        hold="0m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary="{{ $value | humanize }} forecasts were not made within 15 minutes ({{ $labels.problem }}).",
+        impact="Those ticks follow demand now.",
+    )
+    yield Alert(
+        name="ForecastFitFailing",
+        expr=f"{selector(exported.FORECAST_FIT_FAILED)} == 1",
+        hold="30m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary=f"The model of {{{{ $labels.signal }}}} of {_HERE} cannot be fitted anew.",
+        impact="The model before it is used and grows old; other methods win where they are better.",
+    )
+
+
+def _without_forecast(policy: Policy) -> Iterator[str]:
+    """Leave out who has none on purpose."""
+    for deployment in policy.deployments:
+        if not deployment.forecast.enabled or deployment.paused:
+            here = (equals("application", deployment.application), equals("deployment", deployment.deployment))
+            yield f" unless {selector(exported.FORECAST_AVAILABLE, *here)}"
 
 
 def _late_capacity() -> Iterator[Alert]:

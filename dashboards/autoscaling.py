@@ -9,7 +9,7 @@ from grafanalib.core import Template
 from controller.catalog import exported, scraped, watched
 from controller.catalog.promql import differs, equals, matches
 from dashboards.frame import dashboard
-from dashboards.panel import DATASOURCE, Panel, Query, Section, Shape, Unit
+from dashboards.panel import DATASOURCE, Panel, Query, Section, Shape, Unit, line
 from dashboards.query import of, quantile, total
 
 _HERE = "{{application}}/{{deployment}}"
@@ -28,6 +28,7 @@ def autoscaling() -> Any:
         variables=(_signal(), _horizon()),
         sections=(
             Section("Demand and forecast", _demand()),
+            Section("How good is the forecast?", _trust()),
             Section("Wanted and there", _wanted()),
             Section("Why", _why()),
             Section("Lead time and capacity", _lead()),
@@ -114,6 +115,68 @@ def _demand() -> tuple[Panel, ...]:
             description="Lead time and one interval: how far ahead must be known.",
             unit=Unit.SECONDS,
             queries=(Query(of(exported.FORECAST_HORIZON), f"{_HERE} {{{{horizon}}}}"),),
+        ),
+    )
+
+
+def _trust() -> tuple[Panel, ...]:
+    legend = f"{_HERE} {{{{signal}}}} {{{{horizon_seconds}}}} s"
+    return (
+        line(
+            "Coverage",
+            "Share of outcomes at or below the promised quantile; dashed, the promise. Lower: it foresees too little.",
+            Unit.SHARE,
+            Query(of(exported.FORECAST_COVERAGE), legend),
+            Query(of(exported.FORECAST_PROMISE), f"promised {legend}"),
+            dashed=("/^promised/",),
+        ),
+        line(
+            "Trusted, in use, fitted",
+            "0: its coverage broke the promise, or there is none; demand now decides alone until it is back.",
+            Unit.YES_NO,
+            Query(of(exported.FORECAST_TRUSTED), f"trusted {legend}"),
+            Query(of(exported.FORECAST_AVAILABLE), f"in use {_HERE}"),
+            Query(of(exported.FORECAST_FIT_FAILED), f"last fit failed {legend}"),
+        ),
+        line(
+            "Pinball loss",
+            "Of the promised quantile, in the signal's unit. Methods compete by it; lower is better.",
+            Unit.COUNT,
+            Query(of(exported.FORECAST_PINBALL_LOSS), legend),
+        ),
+        line(
+            "Bias",
+            "Mean of the promised quantile minus what came. Above 0 is the reserve that the quantile asks for.",
+            Unit.COUNT,
+            Query(of(exported.FORECAST_BIAS), legend),
+            minimum=None,
+        ),
+        Panel(
+            title="Leading method",
+            description="The method with the largest weight, by signal and horizon.",
+            unit=Unit.NONE,
+            queries=(Query(of(exported.FORECAST_LEADING_INFO)),),
+            shape=Shape.TABLE,
+            width=12,
+            hidden_columns=("Time", "__name__", "instance", "job", "Value"),
+        ),
+        line(
+            "Independent horizons",
+            "How much the record is worth; below about ten the figures beside it say little.",
+            Unit.COUNT,
+            Query(of(exported.FORECAST_RECORD), legend),
+        ),
+        line(
+            "Fitted model",
+            "Age of what it has learned from.",
+            Unit.SECONDS,
+            Query(of(exported.FORECAST_MODEL_AGE), f"age {legend}"),
+        ),
+        line(
+            "Forecasts that failed or came too late",
+            "Per second. Good is none; the tick goes on without.",
+            Unit.PER_SECOND,
+            Query(total("problem", f"rate({of(exported.FORECAST_PROBLEMS)}[$__rate_interval])"), "{{problem}}"),
         ),
     )
 

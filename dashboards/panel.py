@@ -84,9 +84,18 @@ class Panel:
     """Text for a value, in tables and numbers."""
 
 
-def line(title: str, description: str, unit: Unit, *queries: Query) -> Panel:
+def line(
+    title: str,
+    description: str,
+    unit: Unit,
+    *queries: Query,
+    dashed: tuple[str, ...] = (),
+    minimum: float | None = 0,
+) -> Panel:
     """Return a quarter-width panel of lines."""
-    return Panel(title=title, description=description, unit=unit, queries=queries, width=6)
+    return Panel(
+        title=title, description=description, unit=unit, queries=queries, width=6, dashed=dashed, minimum=minimum
+    )
 
 
 @dataclass(frozen=True, slots=True)

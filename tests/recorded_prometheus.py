@@ -19,6 +19,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from alerts.export import Format, document, to_yaml
+from controller.domain.forecast import ForecastStanding
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, Outcome, OutcomeStatus, Reason, Step
 from controller.domain.reading import Known
@@ -90,8 +91,23 @@ def _tick():
         steps=tuple(Step(stage, number, Reason.FORECAST) for number, stage in enumerate(stages, start=2)),
     )
     done = Outcome(id=SERVED, status=OutcomeStatus.APPLIED)
-    whole = record(deployment_record(SERVED, snapshot=seen, decision=decided, outcome=done))
+    whole = record(deployment_record(SERVED, snapshot=seen, decision=decided, outcome=done, standings=(_standing(),)))
     return replace(whole, ledger=tuple(replace(order, id=SERVED) for order in whole.ledger))
+
+
+def _standing() -> ForecastStanding:
+    return ForecastStanding(
+        signal=Signal.ONGOING_REQUESTS,
+        horizon_s=50.0,
+        probability=0.9,
+        coverage=0.87,
+        pinball_loss=0.4,
+        bias=1.1,
+        horizons=40.0,
+        trusted=True,
+        method="boosted",
+        fitted_at=0.0,
+    )
 
 
 def _policy() -> Policy:

@@ -42,7 +42,6 @@ UNSEEN: dict[Metric, str] = {
     watched.SERVE_MULTIPLEX_LOAD_TIME: _LORA,
     watched.SERVE_MULTIPLEX_UNLOAD_TIME: _LORA,
     watched.SERVE_MULTIPLEX_IDS: _LORA,
-    watched.NODE_GPUS: _NO_GPU,
     watched.NODE_GPU_UTILIZATION: _NO_GPU,
     watched.NODE_GPU_MEMORY_USED: _NO_GPU,
     watched.NODE_GPU_MEMORY_FREE: _NO_GPU,

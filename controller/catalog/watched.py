@@ -192,14 +192,12 @@ SERVE_MULTIPLEX_IDS = _serve(
 )
 
 NODE_CPU = _ray("node_cpu_utilization", _G, "percent", "CPU in use on a node.", *_NODE)
-NODE_CPUS = _ray("node_cpu_count", _G, "CPUs", "CPUs of a node.", *_NODE)
 NODE_MEMORY_USED = _ray("node_mem_used", _G, "bytes", "Memory in use on a node.", *_NODE)
 NODE_MEMORY_TOTAL = _ray("node_mem_total", _G, "bytes", "Memory of a node.", *_NODE)
 NODE_DISK_USED = _ray("node_disk_usage", _G, "bytes", "Disk in use on a node.", *_NODE)
 NODE_DISK_FREE = _ray("node_disk_free", _G, "bytes", "Disk left on a node.", *_NODE)
 NODE_RECEIVED = _ray("node_network_receive_speed", _G, "bytes/s", "Bytes a node receives.", *_NODE)
 NODE_SENT = _ray("node_network_send_speed", _G, "bytes/s", "Bytes a node sends.", *_NODE)
-NODE_GPUS = _ray("node_gpus_available", _G, "GPUs", "GPUs of a node.", *_NODE, "GpuDeviceName", "GpuIndex")
 NODE_GPU_UTILIZATION = _ray(
     "node_gpus_utilization", _G, "percent", "GPU in use, as its driver says.", *_NODE, "GpuDeviceName", "GpuIndex"
 )
@@ -246,10 +244,6 @@ HAPROXY_SERVER_SESSIONS = _haproxy("server_current_sessions", _G, "sessions", "R
 HAPROXY_CHECK_FAILURES = _haproxy("server_check_failures_total", _C, "checks", "Failed health checks.", *_SERVER)
 HAPROXY_FRONTEND_SESSIONS = _haproxy("frontend_current_sessions", _G, "sessions", "Open sessions.", *_BACKEND)
 HAPROXY_FRONTEND_REQUESTS = _haproxy("frontend_http_requests_total", _C, "requests", "Requests taken in.", *_BACKEND)
-HAPROXY_FRONTEND_RESPONSES = _haproxy(
-    "frontend_http_responses_total", _C, "responses", "Responses given.", *_BACKEND, "code"
-)
-HAPROXY_FRONTEND_DENIED = _haproxy("frontend_requests_denied_total", _C, "requests", "Requests denied.", *_BACKEND)
 HAPROXY_CONNECTIONS = _haproxy("process_current_connections", _G, "connections", "Connections of the process.")
 HAPROXY_MAX_CONNECTIONS = _haproxy("process_max_connections", _G, "connections", "Most connections it accepts.")
 HAPROXY_IDLE_TIME = _haproxy("process_idle_time_percent", _G, "percent", "Idle time of the process.")

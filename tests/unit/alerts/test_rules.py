@@ -97,6 +97,16 @@ def test_objectives_and_names_follow_the_policy() -> None:
     assert "LLMServer:large" not in text
 
 
+def test_a_deployment_without_a_forecast_on_purpose_misses_none() -> None:
+    first, second = FULL.policy.deployments
+    off = second.model_copy(update={"forecast": second.forecast.model_copy(update={"enabled": False})})
+
+    expr = expression("ForecastMissing", FULL.policy.model_copy(update={"deployments": (first, off)}))
+
+    assert expr.endswith(f'unless foreserve_forecast_available{{application="chat",deployment="{off.deployment}"}}')
+    assert first.deployment not in expr
+
+
 def test_the_strictest_success_objective_of_an_application_counts() -> None:
     first, second = FULL.policy.deployments
     strict = second.model_copy(update={"objectives": second.objectives.model_copy(update={"success_ratio": 0.999})})

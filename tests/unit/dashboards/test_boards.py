@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from pathlib import Path
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from alerts.export import groups
+from controller.catalog.exported import BUILD_INFO, EXPORTED
+from controller.catalog.watched import WATCHED
+from controller.policy.load import load_policy
 from dashboards.generate import files
 from dashboards.panel import Panel, Query, Section, Unit, arranged
 from tests.panels import EMPTY, GENERATED, boards, panel_queries, panels, sent
-from tests.promql import problems
+from tests.promql import problems, selectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Prefer using dashboardv2:DeprecationWarning")
 
@@ -133,6 +138,20 @@ def test_every_query_can_be_narrowed_to_one_cluster(name: str) -> None:
     ]
 
     assert unscoped == []
+
+
+def test_everything_that_the_controller_exports_is_shown() -> None:
+    shown = {selected.name for query in panel_queries() for selected in selectors(query.sent)}
+
+    assert {metric.name for metric in EXPORTED if not shown & set(metric.sample_names)} == {BUILD_INFO.name}
+
+
+def test_nothing_is_catalogued_for_dashboards_and_alerts_that_they_do_not_ask_for() -> None:
+    policy = load_policy(Path(__file__).parents[3] / "manifests/policies/full.yaml").policy
+    asked = [query.sent for query in panel_queries()] + [rule.expr for group in groups(policy) for rule in group.rules]
+    used = {selected.name for query in asked for selected in selectors(query)}
+
+    assert [metric.name for metric in WATCHED if not used & set(metric.sample_names)] == []
 
 
 def test_reasons_are_about_panels_that_exist() -> None:
