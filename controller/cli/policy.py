@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from controller.cli.exit_codes import ExitCode
+from controller.clock import SystemClock
 from controller.errors import BadInputError
+from controller.explain.wording import duration
+from controller.policy.events import Event
 from controller.policy.load import load_policy, policy_json_schema
+from controller.policy.schedule import next_occurrence
 
 policy_app = typer.Typer(
     no_args_is_help=True,
@@ -32,8 +38,9 @@ def check(
 ) -> None:
     """Say whether each FILE is a policy the controller would accept, or everything that is wrong with it.
 
-    Problems read `file:line:column: key: what is wrong; what would be right`. Exit status: 0 when all
-    files are right, 2 otherwise.
+    Announced events are listed with when they happen next. Problems read
+    `file:line:column: key: what is wrong; what would be right`. Exit status: 0 when all files are right, 2
+    otherwise.
 
     \b
     Examples:
@@ -64,4 +71,16 @@ def _check(file: Path) -> bool:
         return False
     count = len(loaded.policy.deployments)
     typer.echo(f"{file}: ok ({count} deployment{'' if count == 1 else 's'}, version {loaded.version})")
+    now = SystemClock().now()
+    for deployment in loaded.policy.deployments:
+        for event in deployment.events:
+            typer.echo(f"  {deployment.id}: {event.name}: {_when(event, now)}")
     return True
+
+
+def _when(event: Event, now: float) -> str:
+    found = next_occurrence(event, now)
+    if found is None:
+        return "over, it will not happen again"
+    begins = dt.datetime.fromtimestamp(found.start, ZoneInfo(event.timezone)).strftime("%a %Y-%m-%d %H:%M %Z")
+    return f"{'on since' if found.is_on(now) else 'next'} {begins}, for {duration(event.duration_s)}"

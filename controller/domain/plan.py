@@ -18,6 +18,8 @@ class Reason(StrEnum):
     """Reactive: demand measured now needs this many."""
     FORECAST = "forecast"
     """Predicted demand at the lead time needs more than demand now does."""
+    SCHEDULE = "schedule"
+    """An announced event is on, or begins within the lead time."""
     IDLE = "idle"
     NO_DATA = "no_data"
     """Demand is unknown: hold."""

@@ -35,6 +35,9 @@ class DeploymentMemory:
     """Target last asked of the actuator while its result is not confirmed: when found, it is our own."""
     foreign_since: float | None = None
     """When a target set by somebody else was last accepted."""
+    usual_load: float | None = None
+    """Replicas that the demand would just fill while no announced event changes it, smoothed."""
+    usual_load_at: float | None = None
     capacity: CapacityMemory | None = None
     """What was learned about its engines."""
 

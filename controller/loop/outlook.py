@@ -61,6 +61,7 @@ def plan_inputs(
                 capacity=carried,
                 forecasts=forecasts,
                 forecast_unavailable=unavailable,
+                interval_s=policy.control.interval_s,
             )
         )
     return tuple(inputs)

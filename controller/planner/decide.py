@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,11 +21,12 @@ from controller.domain.plan import (
 )
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
+from controller.planner.announced import announced, with_usual
 from controller.planner.lead import recent_starts
 from controller.planner.ledger import in_order, ordered, review
 from controller.planner.limit import limit
 from controller.planner.ownership import Claim, accepted, claim, predates_our_write, read_at
-from controller.planner.size import size
+from controller.planner.size import Sizing, size
 from controller.planner.stabilise import stabilise
 from controller.policy.model import DeploymentPolicy
 
@@ -39,6 +41,8 @@ class PlanInput:
     capacity: Capacity
     forecasts: tuple[Forecast, ...]
     forecast_unavailable: str | None
+    interval_s: float = 0.0
+    """Seconds until the next decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +140,25 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
         forecast_unavailable=given.forecast_unavailable,
         current=claimed.base,
     )
-    stable, memory = stabilise(
-        sizing, given.snapshot, claimed.memory, policy.stabilisation, current=claimed.base, now=now
-    )
+    sizing, memory = _scheduled(given, sizing, claimed.memory, now)
+    stable, memory = stabilise(sizing, given.snapshot, memory, policy.stabilisation, current=claimed.base, now=now)
     final = limit(stable, current=current, limits=policy.limits, paused=policy.paused)
-    return (sizing.reactive, sizing.forecast, stable, final), memory
+    return (*sizing.steps, stable, final), memory
+
+
+def _scheduled(
+    given: PlanInput, sizing: Sizing, memory: DeploymentMemory, now: float
+) -> tuple[Sizing, DeploymentMemory]:
+    """Add what is announced, early enough for the slowest replicas, the upscale delay and the steps on the way."""
+    events = given.policy.events
+    if not events:
+        return sizing, memory
+    memory = with_usual(memory, events, given.snapshot, given.capacity, now=now)
+    limits = given.policy.limits
+    steps = math.ceil(limits.max_replicas / limits.max_step_up)
+    ahead_s = given.lead.p95_s + given.policy.stabilisation.upscale_delay_s + steps * given.interval_s
+    step = announced(sizing, events, given.capacity, usual_load=memory.usual_load, now=now, ahead_s=ahead_s)
+    return sizing.at_least(step), memory
 
 
 def _action(desired: int, current: int, claimed: Claim) -> Action:

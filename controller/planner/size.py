@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.domain.forecast import Forecast
 from controller.domain.plan import Capacity, Reason, Step
@@ -33,16 +33,30 @@ class Sizing:
     forecast: Step
     roomy: int
     complete: bool
+    scheduled: Step | None = None
 
     @property
     def needed(self) -> int:
-        """Replicas needed, forecast included."""
-        return self.forecast.replicas
+        """Replicas needed, forecast and announced events included."""
+        return self._last.replicas
 
     @property
     def reason(self) -> Reason:
         """Why ``needed`` is what it is."""
-        return self.forecast.reason
+        return self._last.reason
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every stage's step so far."""
+        return (self.reactive, self.forecast) if self.scheduled is None else (self.reactive, self.forecast, self._last)
+
+    @property
+    def _last(self) -> Step:
+        return self.scheduled or self.forecast
+
+    def at_least(self, scheduled: Step) -> Sizing:
+        """Return the same with what is announced as a floor."""
+        return replace(self, scheduled=scheduled, roomy=max(self.roomy, scheduled.replicas))
 
 
 @dataclass(frozen=True, slots=True)

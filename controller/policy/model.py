@@ -6,18 +6,14 @@ A policy says *what*; where things are (addresses, tokens, files) is in ``contro
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from controller.domain.identity import DeploymentId
-
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from controller.domain.signals import Signal
+from controller.policy.events import Event
+from controller.policy.section import PositiveSeconds, Seconds, Section
 
 
 class Mode(StrEnum):
@@ -29,7 +25,7 @@ class Mode(StrEnum):
     """Compute, record and export; touch nothing."""
 
 
-class Limits(_Section):
+class Limits(Section):
     """Hard bounds, applied last. Nothing exceeds them."""
 
     min_replicas: int = Field(default=1, ge=0, le=10_000, description="Fewest replicas ever wanted.")
@@ -45,7 +41,7 @@ class Limits(_Section):
         return self
 
 
-class Objectives(_Section):
+class Objectives(Section):
     """What users are promised. Times are measured at the 95th percentile."""
 
     ttft_s: PositiveSeconds = Field(default=2.0, description="Time to first token, seconds.")
@@ -58,7 +54,7 @@ class Objectives(_Section):
     )
 
 
-class IterationPrior(_Section):
+class IterationPrior(Section):
     """Seconds of one engine iteration, measured once (``foreserve profile``); goes on being learned."""
 
     base_s: float = Field(gt=0, le=60, description="Seconds of every iteration.")
@@ -67,7 +63,7 @@ class IterationPrior(_Section):
     per_prefill_token_s: float = Field(gt=0, le=1, description="More for each prefilled token.")
 
 
-class CapacityPrior(_Section):
+class CapacityPrior(Section):
     """What one replica carries within the objectives. The signal that needs most replicas decides."""
 
     target_ongoing_requests: float = Field(
@@ -90,14 +86,14 @@ class CapacityPrior(_Section):
     )
 
 
-class Costs(_Section):
+class Costs(Section):
     """Relative cost of too little and of too much; sets the forecast quantile miss / (miss + spare)."""
 
     miss: float = Field(gt=0, description="Cost of one replica too few for a while.")
     spare: float = Field(gt=0, description="Cost of one replica too many for as long.")
 
 
-class ForecastPolicy(_Section):
+class ForecastPolicy(Section):
     """Whether and how far to act ahead. Give either ``quantile`` or ``costs``, not both."""
 
     enabled: bool = Field(default=True, description="Act ahead of demand; false follows measured demand only.")
@@ -122,7 +118,7 @@ class ForecastPolicy(_Section):
         return 0.9
 
 
-class LeadTimePolicy(_Section):
+class LeadTimePolicy(Section):
     """Used only until replica starts have been measured."""
 
     assumed_s: PositiveSeconds | None = Field(
@@ -130,14 +126,14 @@ class LeadTimePolicy(_Section):
     )
 
 
-class Stabilisation(_Section):
+class Stabilisation(Section):
     """How long a changed need must last before it is followed."""
 
     upscale_delay_s: Seconds = Field(default=0.0, description="Need must stay higher for this long.")
     downscale_delay_s: Seconds = Field(default=300.0, description="Need must stay lower for this long.")
 
 
-class DeploymentPolicy(_Section):
+class DeploymentPolicy(Section):
     """The policy of one deployment."""
 
     application: str = Field(min_length=1, max_length=253, description="Ray Serve application name.")
@@ -148,7 +144,17 @@ class DeploymentPolicy(_Section):
     forecast: ForecastPolicy = ForecastPolicy()
     lead_time: LeadTimePolicy = LeadTimePolicy()
     stabilisation: Stabilisation = Stabilisation()
+    events: tuple[Event, ...] = Field(
+        default=(), min_length=0, max_length=100, description="What is known beforehand to happen, and when."
+    )
     paused: bool = Field(default=False, description="Leave this deployment's target alone.")
+
+    @model_validator(mode="after")
+    def _events_fit(self) -> Self:
+        for index, event in enumerate(self.events):
+            _check_floor(f"events[{index}] ({event.name})", event, self.limits)
+            _check_load(f"events[{index}] ({event.name})", event, self.capacity)
+        return self
 
     @property
     def id(self) -> DeploymentId:
@@ -156,7 +162,26 @@ class DeploymentPolicy(_Section):
         return DeploymentId(self.application, self.deployment)
 
 
-class ControlPolicy(_Section):
+def _check_floor(name: str, event: Event, limits: Limits) -> None:
+    if event.min_replicas is not None and event.min_replicas > limits.max_replicas:
+        msg = (
+            f"{name} asks for {event.min_replicas} replicas; "
+            f"raise limits.max_replicas ({limits.max_replicas}) or ask for fewer"
+        )
+        raise ValueError(msg)
+
+
+def _check_load(name: str, event: Event, capacity: CapacityPrior) -> None:
+    if event.extra_load is None:
+        return
+    for signal in event.extra_load.amounts:
+        figure = "target_ongoing_requests" if signal is Signal.ONGOING_REQUESTS else signal.value
+        if getattr(capacity, figure) is None:
+            msg = f"{name} gives extra_load.{signal.value}; say what one replica carries of it: capacity.{figure}"
+            raise ValueError(msg)
+
+
+class ControlPolicy(Section):
     """The loop itself."""
 
     interval_s: float = Field(default=10.0, ge=1, le=300, description="Seconds between two ticks.")
@@ -178,7 +203,7 @@ class ControlPolicy(_Section):
         return self
 
 
-class Policy(_Section):
+class Policy(Section):
     """A whole policy file."""
 
     version: Literal[1] = Field(description="Version of this file format.")

@@ -82,11 +82,11 @@ def _unknown_key(path: KeyPath) -> tuple[str, str]:
 
 
 def _cross_check(document: Document, path: KeyPath, said: str) -> Problem:
-    """Place a rule between several keys at the first of them that the file has."""
+    """Place a rule between several keys at the one that it names first, of those that the file has."""
     wrong, _, right = said.partition("; ")
     section = _value_at(document.values, path)
     named = [key for key in section if key in said] if isinstance(section, dict) else []
-    where = (*path, named[0]) if named and path else path
+    where = (*path, min(named, key=said.index)) if named and path else path
     place = document.place(where)
     return Problem(place.line, place.column, dotted(path), wrong, right or "change one of the two")
 

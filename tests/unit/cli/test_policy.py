@@ -1,6 +1,7 @@
 """foreserve policy check and schema, as a user calls them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ def bad(tmp_path: Path) -> Path:
     path = tmp_path / "bad.yaml"
     path.write_text(GOOD.replace("max_replicas", "max_replcas"), encoding="utf-8")
     return path
+
+
+def test_announced_events_are_listed_with_when_they_happen_next(tmp_path: Path) -> None:
+    path = tmp_path / "events.yaml"
+    path.write_text(
+        GOOD + "    events:\n"
+        '      - {name: peak, cron: "0 8 * * *", timezone: Asia/Tokyo, duration_s: 3600, min_replicas: 2}\n'
+        "      - {name: old, start: 2020-01-01T00:00:00, duration_s: 60, min_replicas: 2}\n"
+        "      - {name: far, start: 2199-01-01T00:00:00, duration_s: 86400, min_replicas: 2}\n",
+        encoding="utf-8",
+    )
+
+    _, peak, old, far = CliRunner().invoke(policy_app, ["check", str(path)]).stdout.splitlines()
+
+    assert re.fullmatch(r"  chat/tiny: peak: (next|on since) \w{3} \d{4}-\d\d-\d\d 08:00 JST, for 60 min", peak)
+    assert old == "  chat/tiny: old: over, it will not happen again"
+    assert far == "  chat/tiny: far: next Tue 2199-01-01 00:00 UTC, for 24 h"
 
 
 def test_a_right_file_is_ok_with_its_size_and_version(good: Path) -> None:

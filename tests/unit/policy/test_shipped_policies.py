@@ -82,6 +82,7 @@ def test_every_default_is_a_promise() -> None:
                 "forecast": {"enabled": True, "quantile": None, "costs": None},
                 "lead_time": {"assumed_s": None},
                 "stabilisation": {"upscale_delay_s": 0.0, "downscale_delay_s": 300.0},
+                "events": (),
                 "paused": False,
             },
         ),
