@@ -21,6 +21,7 @@ from controller.policy.model import DeploymentPolicy
 from tests.records import CHAT, snapshot
 
 NOW = 10_000.0
+ZERO = {"after_idle_s": 0.001, "cold_start_promise_s": 86_400}
 LEAD = LeadTime(p50_s=30, p90_s=40, p95_s=45, source=LeadSource.MEASURED, samples=5)
 
 
@@ -39,6 +40,7 @@ def policy(
             "limits": {"min_replicas": 1, "max_replicas": 10, "max_step_down": 10, **(limits or {})},
             "capacity": {"target_ongoing_requests": 8, **(per_replica or {})},
             "stabilisation": {"upscale_delay_s": 0, "downscale_delay_s": 0},
+            **({"scale_to_zero": ZERO} if limits and limits.get("min_replicas") == 0 else {}),
             **sections,
         }
     )
@@ -70,6 +72,7 @@ def seen(
         "replicas": None if serving is None else ReplicaCounts(ready=serving, starting=starting, stopping=stopping),
         "demand": readings,
         "idle": all(reading == Known(0.0) for reading in readings.values()),
+        "at_the_door": readings.get(Signal.ONGOING_REQUESTS, Unknown("not observed")),
         "sources": (),
     }
     return snapshot(deployment, **{**fields, **changes})

@@ -33,7 +33,10 @@ def read_applications(body: bytes) -> ServeState:
         reason = f"{where}: {first['msg']}" if where else first["msg"]
         raise ValueError(reason) from None
     return ServeState(
-        applications=tuple(_application(name, app, answer.target_capacity) for name, app in answer.applications.items())
+        applications=tuple(
+            _application(name, app, answer.target_capacity) for name, app in answer.applications.items()
+        ),
+        head_node_id=answer.controller_info.node_id,
     )
 
 
@@ -71,8 +74,13 @@ class _Application(_Wire):
     deployments: dict[str, _Deployment] = {}
 
 
+class _Controller(_Wire):
+    node_id: str | None = None
+
+
 class _Answer(_Wire):
     applications: dict[str, _Application]
+    controller_info: _Controller = _Controller()
     target_capacity: float | None = None
 
 

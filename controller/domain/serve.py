@@ -70,6 +70,8 @@ class ServeState:
     """All applications at one moment."""
 
     applications: tuple[ApplicationState, ...]
+    head_node_id: str | None = None
+    """Where Serve's controller runs; replicas there are stopped last."""
 
     def deployment(self, wanted: DeploymentId) -> DeploymentState | None:
         """Find one deployment, or None when it is not deployed."""

@@ -10,6 +10,8 @@ from controller.domain.reading import Reading, Unknown
 from controller.domain.scrape import SourceHealth
 from controller.domain.signals import Signal
 
+_NOT_OBSERVED = Unknown("not observed")
+
 NOT_DEPLOYED = "NOT_DEPLOYED"
 """``Snapshot.status`` of a deployment that Serve does not have, which is more than not knowing."""
 
@@ -52,7 +54,9 @@ class Snapshot:
     sources agree that there is no traffic. ``blind_spots`` names every source that is missing or
     stale; while there is one, a target may rise but never fall. ``startup_p90_s`` is read off Ray
     Serve's start-up histogram; ``startups`` are the replica starts that were seen to end since the
-    previous snapshot.
+    previous snapshot. ``at_the_door`` counts requests held or failing in front of the replicas, the only
+    sign of demand while none runs. ``stop_streams`` are the requests on the replicas that Serve would stop
+    first, in that order (None: unknown; empty: not observed).
     """
 
     at: float
@@ -71,12 +75,14 @@ class Snapshot:
     idle: bool
     startup_p90_s: Reading
     startups: tuple[StartupSample, ...] = ()
+    at_the_door: Reading = _NOT_OBSERVED
+    stop_streams: tuple[float | None, ...] = ()
     sources: tuple[SourceHealth, ...] = ()
     blind_spots: tuple[str, ...] = ()
 
     def reading(self, signal: Signal) -> Reading:
         """Return the reading of one signal; unknown when it was not observed."""
-        return self.demand.get(signal, Unknown("not observed"))
+        return self.demand.get(signal, _NOT_OBSERVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,12 @@ class DeploymentMemory:
     usual_load: float | None = None
     """Replicas that the demand would just fill while no announced event changes it, smoothed."""
     usual_load_at: float | None = None
+    drain_since: float | None = None
+    """Since when fewer replicas would do, while a moment with few streams is waited for."""
+    idle_since: float | None = None
+    """Since when it is known without a break that there is no traffic, also none at the front door."""
+    unseen_since: float | None = None
+    """Since when the front door cannot be seen."""
     capacity: CapacityMemory | None = None
     """What was learned about its engines."""
 

@@ -22,13 +22,16 @@ from controller.domain.plan import (
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.announced import announced, with_usual
+from controller.planner.drain import drained
 from controller.planner.lead import recent_starts
 from controller.planner.ledger import in_order, ordered, review
 from controller.planner.limit import limit
 from controller.planner.ownership import Claim, accepted, claim, predates_our_write, read_at
 from controller.planner.size import Sizing, size
 from controller.planner.stabilise import stabilise
+from controller.planner.zero import from_zero, may_rest, to_zero, watched
 from controller.policy.model import DeploymentPolicy
+from controller.policy.schedule import events_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,23 +145,56 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
     )
     sizing, memory = _scheduled(given, sizing, claimed.memory, now)
     stable, memory = stabilise(sizing, given.snapshot, memory, policy.stabilisation, current=claimed.base, now=now)
-    final = limit(stable, current=current, limits=policy.limits, paused=policy.paused)
-    return (*sizing.steps, stable, final), memory
+    steps = [*sizing.steps, stable]
+    draining, memory = drained(stable, given.snapshot, given.capacity, policy, memory, current=claimed.base, now=now)
+    steps += [draining] if draining else []
+    zero, memory = _zero(given, steps[-1], sizing, memory, current=claimed.base, now=now)
+    steps += [zero] if zero else []
+    final = limit(steps[-1], current=current, limits=policy.limits, paused=policy.paused)
+    return (*steps, final), memory
+
+
+def _zero(
+    given: PlanInput, wanted: Step, sizing: Sizing, memory: DeploymentMemory, *, current: int, now: float
+) -> tuple[Step | None, DeploymentMemory]:
+    """Judge going to zero and coming from it, where the policy allows zero."""
+    rule, snapshot = given.policy.scale_to_zero, given.snapshot
+    if rule is None:
+        return None, memory
+    memory = watched(memory, snapshot, now=now)
+    load_ahead = _load_ahead(given)
+    if current == 0:
+        return from_zero(wanted, sizing, snapshot, memory, load_ahead=load_ahead, now=now), memory
+    if not may_rest(wanted, sizing, load_ahead=load_ahead):
+        return None, memory
+    near = events_within(given.policy.events, now, _ahead_s(given))
+    return to_zero(rule, snapshot, memory, given.lead, near, now=now), memory
 
 
 def _scheduled(
     given: PlanInput, sizing: Sizing, memory: DeploymentMemory, now: float
 ) -> tuple[Sizing, DeploymentMemory]:
-    """Add what is announced, early enough for the slowest replicas, the upscale delay and the steps on the way."""
+    """Add what is announced."""
     events = given.policy.events
     if not events:
         return sizing, memory
     memory = with_usual(memory, events, given.snapshot, given.capacity, now=now)
+    step = announced(sizing, events, given.capacity, usual_load=memory.usual_load, now=now, ahead_s=_ahead_s(given))
+    return sizing.at_least(step), memory
+
+
+def _ahead_s(given: PlanInput) -> float:
+    """How early an event is acted on: the slowest replicas, the upscale delay, and the steps on the way."""
     limits = given.policy.limits
     steps = math.ceil(limits.max_replicas / limits.max_step_up)
-    ahead_s = given.lead.p95_s + given.policy.stabilisation.upscale_delay_s + steps * given.interval_s
-    step = announced(sizing, events, given.capacity, usual_load=memory.usual_load, now=now, ahead_s=ahead_s)
-    return sizing.at_least(step), memory
+    return given.lead.p95_s + given.policy.stabilisation.upscale_delay_s + steps * given.interval_s
+
+
+def _load_ahead(given: PlanInput) -> float:
+    """Full replicas that the forecast would fill; 0 without one."""
+    quantile, per_replica = given.policy.forecast.target_quantile, given.capacity.per_replica
+    loads = (one.quantile(quantile) / per_replica[one.signal] for one in given.forecasts if one.signal in per_replica)
+    return max(loads, default=0.0)
 
 
 def _action(desired: int, current: int, claimed: Claim) -> Action:

@@ -131,6 +131,18 @@ class Stabilisation(Section):
 
     upscale_delay_s: Seconds = Field(default=0.0, description="Need must stay higher for this long.")
     downscale_delay_s: Seconds = Field(default=300.0, description="Need must stay lower for this long.")
+    max_drain_wait_s: Seconds = Field(
+        default=30.0, description="Longest wait for a moment when few requests run on the replicas that would stop."
+    )
+
+
+class ScaleToZero(Section):
+    """When nothing may run at all. Goes with ``limits.min_replicas`` 0."""
+
+    after_idle_s: PositiveSeconds = Field(description="Two sources must have agreed for this long that nobody comes.")
+    cold_start_promise_s: PositiveSeconds = Field(
+        description="Longest wait of the first request; where starts take longer, one replica stays."
+    )
 
 
 class DeploymentPolicy(Section):
@@ -144,10 +156,24 @@ class DeploymentPolicy(Section):
     forecast: ForecastPolicy = ForecastPolicy()
     lead_time: LeadTimePolicy = LeadTimePolicy()
     stabilisation: Stabilisation = Stabilisation()
+    scale_to_zero: ScaleToZero | None = None
     events: tuple[Event, ...] = Field(
         default=(), min_length=0, max_length=100, description="What is known beforehand to happen, and when."
     )
     paused: bool = Field(default=False, description="Leave this deployment's target alone.")
+
+    @model_validator(mode="after")
+    def _zero_is_meant(self) -> Self:
+        if self.limits.min_replicas == 0 and self.scale_to_zero is None:
+            msg = (
+                "limits.min_replicas is 0 without scale_to_zero; "
+                "say when nothing may run: scale_to_zero: {after_idle_s, cold_start_promise_s}"
+            )
+            raise ValueError(msg)
+        if self.limits.min_replicas > 0 and self.scale_to_zero is not None:
+            msg = f"scale_to_zero is given, but limits.min_replicas is {self.limits.min_replicas}; set it to 0"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _events_fit(self) -> Self:

@@ -27,10 +27,15 @@ def backends(application: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class FrontDoor:
-    """HAProxy's view, and the responses that went wrong as it counts them (5xx of any cause, and denied)."""
+    """HAProxy's view, the responses that went wrong as it counts them (5xx of any cause, and denied).
+
+    ``unconnected`` are connections to servers that failed, ``held`` the requests inside, queued ones included.
+    """
 
     view: View
     failures: Rate | None
+    unconnected: Rate | None
+    held: Known | Unknown
 
 
 def front_door(moment: Moment, application: str, *, sole: bool) -> FrontDoor:
@@ -50,6 +55,8 @@ def front_door(moment: Moment, application: str, *, sole: bool) -> FrontDoor:
             arrivals=Unknown(reason or "not enough scrapes yet") if reason or requests is None else requests,
         ),
         failures=None if reason else _failures(moment, application),
+        unconnected=moment.rate(_shown(moment, scraped.HAPROXY_CONNECTION_ERRORS, application)),
+        held=Unknown(reason) if reason else max(in_flight, _queued(moment, application), key=lambda one: one.value),
     )
 
 
@@ -78,6 +85,12 @@ def _shown(moment: Moment, metric: Metric, application: str) -> list[Series]:
         for series in moment.window.find(metric.name, backend)
         if moment.is_shown(series) and moment.is_fresh(series) and not math.isnan(series.last)
     ]
+
+
+def _queued(moment: Moment, application: str) -> Known:
+    return total(
+        [Known(one.last, moment.age(one.last_at)) for one in _shown(moment, scraped.HAPROXY_QUEUE, application)]
+    )
 
 
 def _failures(moment: Moment, application: str) -> Rate | None:

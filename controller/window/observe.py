@@ -16,10 +16,12 @@ from controller.window.demand import demand, queued
 from controller.window.engines import Engines, engines, no_engines
 from controller.window.front_door import FrontDoor, front_door
 from controller.window.http import errors_per_s, failures
+from controller.window.knocks import knocks
 from controller.window.latency import latency, mean_request_s, startup_p90_s
 from controller.window.reach import Moment, Rate
 from controller.window.replica_gauges import serve_view
 from controller.window.replicas import KnownReplica
+from controller.window.stopping import stop_streams
 from controller.window.view import View, is_idle
 from controller.window.window import Window
 
@@ -54,6 +56,8 @@ def observe(window: Window, deployments: Sequence[DeploymentId], now: float) -> 
             found = _absent(wanted, now)
         else:
             found = _Seen.of(moment, wanted, application, state, sole=asked[wanted.application] == 1).snapshot()
+            if look is not None and state is not None:
+                found = replace(found, stop_streams=stop_streams(moment, look.state, state))
         blind_spots = (*spots, *found.blind_spots)
         snapshots.append(replace(found, sources=health, blind_spots=blind_spots, startups=startups[wanted]))
     return tuple(snapshots)
@@ -133,6 +137,7 @@ class _Seen:
             latency=latency(self.moment, self.known),
             idle=idle,
             startup_p90_s=startup_p90_s(self.moment, self.id),
+            at_the_door=knocks(self.moment, self.id, self.door, failed),
             blind_spots=self._blind_spots(),
         )
 

@@ -28,13 +28,16 @@ _FOUND_BY: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     (scraped.VLLM_E2E, _BY_ENGINE_REPLICA),
     (scraped.SERVE_PROCESSING, _BY_REPLICA),
     (scraped.SERVE_REQUESTS, _BY_REPLICA),
+    (scraped.SERVE_QUEUED_HANDLE, ("application", "deployment")),
     (scraped.SERVE_HTTP_REQUESTS, _BY_APPLICATION),
     (scraped.SERVE_HTTP_ERRORS, _BY_APPLICATION),
     (scraped.SERVE_STARTUP, ("application", "deployment")),
     (scraped.HAPROXY_SESSIONS, _BY_PROXY),
+    (scraped.HAPROXY_QUEUE, _BY_PROXY),
     (scraped.HAPROXY_REQUESTS, _BY_PROXY),
     (scraped.HAPROXY_RESPONSES, _BY_PROXY),
     (scraped.HAPROXY_DENIED, _BY_PROXY),
+    (scraped.HAPROXY_CONNECTION_ERRORS, _BY_PROXY),
 )
 
 _COUNTED_ONLY = frozenset({scraped.VLLM_ITERATION_TOKENS})

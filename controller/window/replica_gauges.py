@@ -1,6 +1,6 @@
 """Ray Serve's own account of a deployment: requests inside its replicas, and requests they processed.
 
-Handle metrics are left out on purpose: they read 0 under direct streaming, whatever is queued.
+While replicas run, handle metrics are left out on purpose: they read 0 under direct streaming, whatever is queued.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from controller.catalog import scraped
+from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.serve import DeploymentState, Replica, ReplicaState
 from controller.window.reach import Moment, Rate, summed, total
@@ -25,6 +26,8 @@ def is_new(moment: Moment, replica: KnownReplica | None) -> bool:
 
 def serve_view(moment: Moment, deployment: DeploymentState, known: Mapping[str, KnownReplica]) -> View:
     """Return what the replicas that Serve lists say; those it listed within the window add their arrivals."""
+    if deployment.target_replicas == 0 and not deployment.replicas:
+        return _resting(moment, deployment)
     if not deployment.count(ReplicaState.RUNNING):
         unknown = Unknown("no replica is RUNNING")
         return View(name=NAME, in_flight=unknown, arrivals=unknown)
@@ -36,6 +39,33 @@ def serve_view(moment: Moment, deployment: DeploymentState, known: Mapping[str, 
         at_least=total(counted).value,
         arrivals=_arrivals(moment, deployment, known),
     )
+
+
+def _resting(moment: Moment, deployment: DeploymentState) -> View:
+    """Nothing runs, so nothing is in flight but what waits at handles; all traffic would be HTTP requests.
+
+    An agent shows neither a queue nor a count before there was a first request.
+    """
+    counted = moment.window.find(scraped.SERVE_HTTP_REQUESTS.name, deployment.id.application)
+    quiet = [moment.quiet(source) for source in moment.ray]
+    whole = [rate for rate in quiet if rate is not None]
+    if not whole or len(whole) < len(quiet):
+        unknown = Unknown("not every Ray metrics agent answered in full")
+        return View(name=NAME, in_flight=unknown, arrivals=unknown)
+    queued = handle_queue(moment, deployment.id)
+    arrivals = moment.rate(counted) if counted else summed(whole)
+    return View(
+        name=NAME,
+        in_flight=queued or Known(0.0, max(rate.age_s for rate in whole)),
+        arrivals=arrivals or Unknown("not enough scrapes yet"),
+    )
+
+
+def handle_queue(moment: Moment, deployment: DeploymentId) -> Known | None:
+    """Requests queued at the deployment's handles; None when no handle shows itself."""
+    series = moment.window.find(scraped.SERVE_QUEUED_HANDLE.name, deployment.application, deployment.deployment)
+    shown = [reading for one in series if moment.is_shown(one) and (reading := moment.believed([one])) is not None]
+    return total(shown) if shown else None
 
 
 def processing(moment: Moment, replica_id: str) -> Known | None:

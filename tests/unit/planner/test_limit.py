@@ -6,7 +6,8 @@ import pytest
 
 from controller.domain.plan import Action, Reason
 from controller.domain.reading import Unknown
-from tests.planning import decided, given, policy, seen
+from controller.domain.state import DeploymentMemory
+from tests.planning import decided, given, policy, seen, state
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ from tests.planning import decided, given, policy, seen
     ],
 )
 def test_limits(demand: float, target: int, limits: dict[str, int], desired: int, reason: Reason) -> None:
-    decision, _ = decided(given(seen(demand, target=target), policy(limits=limits)))
+    idle = state(DeploymentMemory(known_since=0, idle_since=0))
+
+    decision, _ = decided(given(seen(demand, target=target), policy(limits=limits)), idle)
 
     assert (decision.desired, decision.binding) == (desired, reason)
 

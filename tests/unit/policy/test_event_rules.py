@@ -127,3 +127,27 @@ def test_an_unquoted_timestamp_is_a_start(tmp_path: Path) -> None:
     (event,) = load_policy(path).policy.deployments[0].events
 
     assert event.starts_at == 1_796_115_600
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param(
+            "max_replicas: 4",
+            "min_replicas: 0, max_replicas: 4",
+            "5:5: deployments[0]: limits.min_replicas is 0 without scale_to_zero; "
+            "say when nothing may run: scale_to_zero: {after_idle_s, cold_start_promise_s}",
+            id="zero-without-a-promise",
+        ),
+        pytest.param(
+            "    events:",
+            "    scale_to_zero: {after_idle_s: 60, cold_start_promise_s: 60}\n    events:",
+            "7:5: deployments[0]: scale_to_zero is given, but limits.min_replicas is 1; set it to 0",
+            id="a-promise-without-zero",
+        ),
+    ],
+)
+def test_zero_needs_its_promise_and_the_other_way_round(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    policy = POLICY % ('cron: "0 8 * * *"', "min_replicas: 2")
+
+    assert problems_of(tmp_path, policy.replace(old, new)) == [expected]
