@@ -115,6 +115,12 @@ class DeploymentTold(_Part):
     blind_spots: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
         default=(), max_length=1000, description="Sources that are missing; while there is one, nothing is lowered."
     )
+    at_the_door: Told | None = Field(
+        default=None, description="Requests held or failing in front of the replicas; needed to go to zero."
+    )
+    stop_streams: tuple[_NotNegative | None, ...] = Field(
+        default=(), max_length=32, description="Requests on the replicas that would stop first, in that order."
+    )
     config_digest: str | None = Field(default=None, max_length=500, description="Changes with a redeploy.")
     lead_time_s: Told | None = Field(default=None, description="Time to ready (P90) as another system measured it.")
     started_s: tuple[Annotated[float, Field(gt=0, le=86_400)], ...] = Field(
@@ -155,7 +161,7 @@ class Planned(_Part):
     desired: int | None
     action: Action
     reason: Reason = Field(description="Of the stage that set the final number.")
-    steps: tuple[Step, ...] = Field(description="Each stage's number and reason: reactive, forecast, stabilise, limit.")
+    steps: tuple[Step, ...] = Field(description="Each stage's number and reason: see docs/planning.md.")
     lead: LeadTime
     capacity: Capacity
     forecasts: tuple[Forecast, ...] = Field(description="Quantiles of the largest demand within the horizon.")
@@ -163,7 +169,7 @@ class Planned(_Part):
 
 
 class PlannedOrder(_Part):
-    """Capacity that was ordered, by one scale-up."""
+    """Capacity that was ordered, or given back, by one change of the target."""
 
     deployment: str
     ordered_at: float

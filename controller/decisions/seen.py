@@ -37,6 +37,8 @@ def snapshot_of(wanted: DeploymentId, told: DeploymentTold | None, *, at: float,
         kv_cache_usage=_reading(told.kv_cache_usage, max_age_s),
         latency=_latency(told.latency, max_age_s),
         idle=told.idle,
+        at_the_door=_reading(told.at_the_door, max_age_s),
+        stop_streams=told.stop_streams,
         startup_p90_s=_NOT_TOLD if told.lead_time_s is None else _any_age(told.lead_time_s),
         startups=tuple(
             StartupSample(id=wanted, replica_id="", ready_at=at, seconds=seconds) for seconds in told.started_s

@@ -71,12 +71,38 @@ class LeadSource(StrEnum):
     DEFAULT = "default"
 
 
+class Layer(StrEnum):
+    """What has to come before a request can be served, in the order of serving it."""
+
+    REPLICA = "replica"
+    """Weights, compilation and warm-up on a worker that is there."""
+    WORKER = "worker"
+    """A Ray worker pod on a node that is there."""
+    NODE = "node"
+    """A machine with GPUs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerLead:
+    """One layer's part of a lead time, in seconds."""
+
+    layer: Layer
+    p50_s: float
+    p90_s: float
+    p95_s: float
+    source: LeadSource
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeadTime:
-    """Time from ordering a replica to its first served request, in seconds."""
+    """Time from ordering a replica to its first served request, in seconds.
+
+    ``layers`` are those that the next replica waits for; ``source`` is that of the least certain of them.
+    """
 
     p50_s: float
     p90_s: float
     p95_s: float
     source: LeadSource
     samples: int
+    layers: tuple[LayerLead, ...] = ()

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     AT_MAX = "at_max"
     MAX_STEP_UP = "max_step_up"
     MAX_STEP_DOWN = "max_step_down"
+    BUDGET = "budget"
+    """The budget that all deployments share allows no more, now or at all."""
     PAUSED = "paused"
     NOT_DEPLOYED = "not_deployed"
     IN_FLIGHT = "in_flight"
@@ -118,7 +120,7 @@ class OrderStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Capacity that was ordered and has (or has not) come: one entry per scale-up."""
+    """Capacity that was ordered, or given back, and has (or has not) come or gone: one entry per change."""
 
     id: DeploymentId
     ordered_at: float
@@ -127,6 +129,11 @@ class Order:
     deadline: float
     status: OrderStatus = OrderStatus.PENDING
     closed_at: float | None = None
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether replicas are to drain and go."""
+        return self.to_replicas < self.from_replicas
 
 
 class OutcomeStatus(StrEnum):

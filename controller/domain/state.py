@@ -27,6 +27,8 @@ class DeploymentMemory:
     last_set_digest: str | None = None
     startup_seconds: tuple[float, ...] = ()
     """Most recent measured replica start-ups, oldest first (seconds)."""
+    cold_startup_seconds: tuple[float, ...] = ()
+    """The same of replicas that had to wait for a worker or a node."""
     dips: int = 0
     """Consecutive ticks without a higher need since ``above_since``; one of them is forgiven."""
     last_set_seen_at: float | None = None
@@ -44,6 +46,9 @@ class DeploymentMemory:
     """Since when it is known without a break that there is no traffic, also none at the front door."""
     unseen_since: float | None = None
     """Since when the front door cannot be seen."""
+    slo_debt: float = 0.0
+    """How much of late the objectives were missed: 0 not at all, 1 by as much as they are, all the time."""
+    slo_debt_at: float | None = None
     capacity: CapacityMemory | None = None
     """What was learned about its engines."""
 

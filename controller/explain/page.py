@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from controller.domain.forecast import Forecast, ForecastStanding
+from controller.domain.forecast import Forecast, ForecastStanding, LeadTime
 from controller.domain.plan import Action, Capacity, Decision, OutcomeStatus, Reason
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.snapshot import Snapshot
@@ -151,8 +151,13 @@ def _expectations(record: TickRecord, entry: DeploymentRecord) -> Iterator[Text]
     lead = decision.lead
     starts = f", {plural(lead.samples, 'start')}" if lead.samples else ""
     quantiles = f"p50 {duration(lead.p50_s)}, p90 {duration(lead.p90_s)}, p95 {duration(lead.p95_s)}"
-    yield _line("Lead time", f"{quantiles} ({lead.source.value}{starts})")
+    yield _line("Lead time", f"{quantiles} ({lead.source.value}{starts}){_layers(lead)}")
     yield _line("Capacity", _capacity(decision.capacity))
+
+
+def _layers(lead: LeadTime) -> str:
+    parts = [f"{one.layer.value} {duration(one.p90_s)} ({one.source.value})" for one in lead.layers]
+    return f"; p90 is {' + '.join(parts)}" if len(parts) > 1 else ""
 
 
 def _forecast(forecast: Forecast) -> str:

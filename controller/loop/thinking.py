@@ -52,5 +52,5 @@ def think(
         )
         foresight.tend(now, history_of=work_included(policy, state, foresight.histories.history))
     with timer.step("decide"):
-        plan, state = decide(inputs, state, now=now)
+        plan, state = decide(inputs, state, now=now, budget=policy.budget)
     return Thought(snapshots=snapshots, plan=plan, state=state)

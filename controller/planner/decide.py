@@ -1,4 +1,4 @@
-"""From snapshots to a plan: size, then stabilise, then limit, each deployment by itself."""
+"""From snapshots to a plan: size, stabilise, drain and limit each deployment, then divide what all of them share."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from controller.domain.plan import (
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.announced import announced, with_usual
+from controller.planner.debt import with_debt
 from controller.planner.drain import drained
-from controller.planner.lead import recent_starts
+from controller.planner.lead import with_starts
 from controller.planner.ledger import in_order, ordered, review
 from controller.planner.limit import limit
 from controller.planner.ownership import Claim, accepted, claim, predates_our_write, read_at
+from controller.planner.shared import bid_of, budget_steps
 from controller.planner.size import Sizing, size
 from controller.planner.stabilise import stabilise
 from controller.planner.zero import from_zero, may_rest, to_zero, watched
-from controller.policy.model import DeploymentPolicy
+from controller.policy.model import Budget, DeploymentPolicy
 from controller.policy.schedule import events_within
 
 
@@ -58,19 +60,35 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class _Draft:
+    """One deployment's stages; no ``claimed`` and no steps where there is no opinion, for ``reason``."""
+
+    given: PlanInput
+    memory: DeploymentMemory
+    reason: Reason
+    steps: tuple[Step, ...] = ()
+    claimed: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Verdict:
     decision: Decision
     memory: DeploymentMemory
     conflict: Conflict | None = None
 
 
-def decide(inputs: Sequence[PlanInput], state: PlannerState, *, now: float) -> tuple[Plan, PlannerState]:
-    """Decide every deployment by itself, and review the ledger.
+def decide(
+    inputs: Sequence[PlanInput], state: PlannerState, *, now: float, budget: Budget | None = None
+) -> tuple[Plan, PlannerState]:
+    """Decide every deployment by itself, divide the budget if there is one, and review the ledger.
 
-    The same arguments give the same plan, and no deployment's decision depends on another or on the
-    order of ``inputs``. Memory of deployments that are no longer planned is dropped.
+    The same arguments give the same plan, whatever the order of ``inputs``, and without a budget no deployment's
+    decision depends on another. Memory of deployments that are no longer planned is dropped.
     """
-    verdicts = [_decide(given, state.memory(given.snapshot.id), now) for given in inputs]
+    drafts = [_draft(given, state.memory(given.snapshot.id), now) for given in inputs]
+    if budget is not None:
+        drafts = _shared(drafts, budget, now)
+    verdicts = [_verdict(draft) for draft in drafts]
     snapshots = {given.snapshot.id: given.snapshot for given in inputs}
     unread = {name for name, snapshot in snapshots.items() if predates_our_write(snapshot, state.memory(name))}
     ledger = review(state.ledger, snapshots, not_read_since=unread, now=now)
@@ -113,23 +131,64 @@ def _state(memories: dict[DeploymentId, DeploymentMemory], ledger: tuple[Order, 
     return PlannerState(deployments=tuple(sorted(memories.items(), key=lambda entry: entry[0])), ledger=ledger)
 
 
-def _decide(given: PlanInput, memory: DeploymentMemory, now: float) -> _Verdict:
-    memory = replace(memory, startup_seconds=recent_starts(memory, given.snapshot))
+def _draft(given: PlanInput, memory: DeploymentMemory, now: float) -> _Draft:
+    memory = with_starts(memory, given.snapshot, given.policy)
     current = given.snapshot.target_replicas
     if given.snapshot.status == NOT_DEPLOYED:
-        gone = DeploymentMemory(startup_seconds=memory.startup_seconds, capacity=memory.capacity)
-        return _Verdict(_decision(given, None, Action.NONE, (), Reason.NOT_DEPLOYED), gone)
+        gone = DeploymentMemory(
+            startup_seconds=memory.startup_seconds,
+            cold_startup_seconds=memory.cold_startup_seconds,
+            capacity=memory.capacity,
+        )
+        return _Draft(given, gone, Reason.NOT_DEPLOYED)
     if current is None:
-        return _Verdict(_decision(given, None, Action.NONE, (), Reason.NO_DATA), replace(memory, known_since=None))
+        return _Draft(given, replace(memory, known_since=None), Reason.NO_DATA)
     claimed = claim(given.snapshot, current, memory, now=now)
     steps, memory = _stages(given, claimed, current, now)
-    desired = steps[-1].replicas
+    return _Draft(given, memory, steps[-1].reason, steps, claimed)
+
+
+def _shared(drafts: Sequence[_Draft], budget: Budget, now: float) -> list[_Draft]:
+    """Add what the budget allows each deployment."""
+    indebted = [_indebted(draft, now) for draft in drafts]
+    wanted = {draft.given.snapshot.id: draft.steps[-1] for draft in indebted if draft.steps}
+    bids = [
+        bid_of(
+            draft.given.policy,
+            draft.given.snapshot,
+            draft.given.capacity,
+            draft.memory,
+            budget,
+            wanted=wanted.get(draft.given.snapshot.id),
+        )
+        for draft in indebted
+    ]
+    added = budget_steps(bids, wanted, budget)
+    return [
+        replace(draft, steps=(*draft.steps, step), reason=step.reason)
+        if (step := added.get(draft.given.snapshot.id))
+        else draft
+        for draft in indebted
+    ]
+
+
+def _indebted(draft: _Draft, now: float) -> _Draft:
+    given = draft.given
+    return replace(draft, memory=with_debt(draft.memory, given.snapshot, given.policy.objectives, now=now))
+
+
+def _verdict(draft: _Draft) -> _Verdict:
+    given, memory, claimed = draft.given, draft.memory, draft.claimed
+    current = given.snapshot.target_replicas
+    if claimed is None or current is None:
+        return _Verdict(_decision(given, None, Action.NONE, (), draft.reason), memory)
+    desired = draft.steps[-1].replicas
     action = _action(desired, current, claimed)
     if action is not Action.NONE:
         memory = replace(memory, attempted=desired)
     elif claimed.reset_from is not None:
         memory = accepted(memory, given.snapshot, current)
-    return _Verdict(_decision(given, desired, action, steps, steps[-1].reason), memory, claimed.conflict)
+    return _Verdict(_decision(given, desired, action, draft.steps, draft.reason), memory, claimed.conflict)
 
 
 def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple[tuple[Step, ...], DeploymentMemory]:

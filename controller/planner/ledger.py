@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Decision, Order, OrderStatus
-from controller.domain.snapshot import Snapshot
+from controller.domain.snapshot import ReplicaCounts, Snapshot
 
 KEPT_S = 900.0
 """Closed orders stay visible for this long."""
+
+DRAINED_WITHIN_S = 600.0
+"""Replicas that hold their GPUs for longer after they were given up are late."""
 
 _OPEN = (OrderStatus.PENDING, OrderStatus.LATE)
 
@@ -26,7 +29,8 @@ def review(
 
     An order has arrived once as many replicas are ready as it was to reach, is late past its deadline
     but stays open, and is cancelled when the target is lowered below it or its deployment is no longer
-    planned. Unknown replica counts leave it as it is, and so does a state that was not read since
+    planned. What was given back has arrived once it has drained, and is cancelled when the target is raised.
+    Unknown replica counts leave an order as it is, and so does a state that was not read since
     (``not_read_since``).
     """
     reviewed = (
@@ -36,15 +40,16 @@ def review(
 
 
 def ordered(decision: Decision, *, now: float) -> Order | None:
-    """Return the order that an applied decision places, if it raises the target."""
-    if decision.current is None or decision.desired is None or decision.desired <= decision.current:
+    """Return the order that an applied decision places, if it changes the target."""
+    if decision.current is None or decision.desired is None or decision.desired == decision.current:
         return None
+    within_s = decision.lead.p95_s if decision.desired > decision.current else DRAINED_WITHIN_S
     return Order(
         id=decision.id,
         ordered_at=now,
         from_replicas=decision.current,
         to_replicas=decision.desired,
-        deadline=now + decision.lead.p95_s,
+        deadline=now + within_s,
     )
 
 
@@ -56,14 +61,23 @@ def in_order(orders: Iterable[Order]) -> tuple[Order, ...]:
 def _review(order: Order, snapshot: Snapshot | None, now: float) -> Order:
     if order.status not in _OPEN:
         return order
-    if snapshot is None or _lowered_below(order, snapshot):
+    if snapshot is None or _overtaken(order, snapshot):
         return replace(order, status=OrderStatus.CANCELLED, closed_at=now)
     if snapshot.replicas is None:
         return order
-    if snapshot.replicas.ready >= order.to_replicas:
+    if _is_fulfilled(order, snapshot.replicas):
         return replace(order, status=OrderStatus.ARRIVED, closed_at=now)
     return replace(order, status=OrderStatus.LATE) if now > order.deadline else order
 
 
-def _lowered_below(order: Order, snapshot: Snapshot) -> bool:
-    return snapshot.target_replicas is not None and snapshot.target_replicas < order.to_replicas
+def _overtaken(order: Order, snapshot: Snapshot) -> bool:
+    target = snapshot.target_replicas
+    if target is None:
+        return False
+    return target > order.to_replicas if order.gives_back else target < order.to_replicas
+
+
+def _is_fulfilled(order: Order, counts: ReplicaCounts) -> bool:
+    if order.gives_back:
+        return counts.ready + counts.starting <= order.to_replicas and counts.stopping == 0
+    return counts.ready >= order.to_replicas

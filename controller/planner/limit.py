@@ -7,7 +7,7 @@ from controller.policy.model import Limits
 
 
 def limit(stable: Step, *, current: int, limits: Limits, paused: bool) -> Step:
-    """Bound the number; nothing after this may change it.
+    """Bound the number; only the budget that all deployments share may lower it after this.
 
     A target outside the bounds is brought inside at once, by at most one step per tick, whatever is
     known about demand: moved bounds are an operator's order, not missing data. Paused holds ``current``

@@ -122,8 +122,16 @@ class LeadTimePolicy(Section):
     """Used only until replica starts have been measured."""
 
     assumed_s: PositiveSeconds | None = Field(
-        default=None, description="Seconds from order to ready, before anything was measured."
+        default=None, description="Seconds from order to ready where worker and node are there."
     )
+    warm_replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=10_000,
+        description="Replicas for which workers and nodes are always there; further ones wait for both.",
+    )
+    worker_s: PositiveSeconds | None = Field(default=None, description="Seconds that a further worker takes to come.")
+    node_s: PositiveSeconds | None = Field(default=None, description="Seconds that a further node takes to come.")
 
 
 class Stabilisation(Section):
@@ -161,6 +169,16 @@ class DeploymentPolicy(Section):
         default=(), min_length=0, max_length=100, description="What is known beforehand to happen, and when."
     )
     paused: bool = Field(default=False, description="Leave this deployment's target alone.")
+    gpus_per_replica: int = Field(
+        default=1, ge=0, le=1024, description="GPUs that one replica holds: tensor times pipeline parallel size."
+    )
+    gpu_price_per_hour: float | None = Field(default=None, gt=0, le=1e6, description="What one GPU costs an hour.")
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="Higher ones get their share of the budget before lower ones."
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Share of the budget among equals, relative to what is wanted."
+    )
 
     @model_validator(mode="after")
     def _zero_is_meant(self) -> Self:
@@ -229,6 +247,22 @@ class ControlPolicy(Section):
         return self
 
 
+class Budget(Section):
+    """What all deployments of this file together may hold, starting and draining replicas included."""
+
+    gpus: int | None = Field(default=None, ge=1, le=1_000_000, description="Most GPUs ever held.")
+    spend_per_hour: float | None = Field(
+        default=None, gt=0, description="Most spent an hour; needs ``gpu_price_per_hour`` of every deployment."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.gpus is None and self.spend_per_hour is None:
+            msg = "limits nothing; give gpus, spend_per_hour or both"
+            raise ValueError(msg)
+        return self
+
+
 class Policy(Section):
     """A whole policy file."""
 
@@ -237,6 +271,7 @@ class Policy(Section):
         default=Mode.DIRECT, description="direct sets targets through Serve's scale API; advisory touches nothing."
     )
     control: ControlPolicy = ControlPolicy()
+    budget: Budget | None = None
     deployments: tuple[DeploymentPolicy, ...] = Field(
         min_length=1, max_length=1000, description="One entry for each deployment that is scaled."
     )
@@ -250,3 +285,31 @@ class Policy(Section):
                 raise ValueError(msg)
             seen.add(deployment.id)
         return self
+
+    @model_validator(mode="after")
+    def _budget_covers_the_least(self) -> Self:
+        if self.budget is None:
+            return self
+        if self.budget.spend_per_hour is not None:
+            _check_prices(self.deployments)
+        least = [(one, one.limits.min_replicas * one.gpus_per_replica) for one in self.deployments]
+        _check_least("gpus", "GPUs", self.budget.gpus, sum(gpus for _, gpus in least))
+        spent = sum(gpus * (one.gpu_price_per_hour or 0.0) for one, gpus in least)
+        _check_least("spend_per_hour", "an hour", self.budget.spend_per_hour, spent)
+        return self
+
+
+def _check_prices(deployments: tuple[DeploymentPolicy, ...]) -> None:
+    for one in deployments:
+        if one.gpus_per_replica > 0 and one.gpu_price_per_hour is None:
+            msg = f"budget.spend_per_hour needs the price of every GPU; give {one.id} its gpu_price_per_hour"
+            raise ValueError(msg)
+
+
+def _check_least(key: str, unit: str, limit: float | None, least: float) -> None:
+    if limit is not None and least > limit:
+        msg = (
+            f"budget.{key} ({limit:g}) is less than the min_replicas of all deployments take ({least:g} {unit}); "
+            "raise the budget or lower min_replicas"
+        )
+        raise ValueError(msg)

@@ -86,7 +86,7 @@ def _cross_check(document: Document, path: KeyPath, said: str) -> Problem:
     wrong, _, right = said.partition("; ")
     section = _value_at(document.values, path)
     named = [key for key in section if key in said] if isinstance(section, dict) else []
-    where = (*path, min(named, key=said.index)) if named and path else path
+    where = (*path, min(named, key=said.index)) if named else path
     place = document.place(where)
     return Problem(place.line, place.column, dotted(path), wrong, right or "change one of the two")
 

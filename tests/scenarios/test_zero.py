@@ -77,8 +77,8 @@ def test_a_fleet_sleeps_while_nobody_comes_and_wakes_for_the_first_request() -> 
 
     targets = {sample.at: sample.target for sample in outcome.samples}
     asleep = [at for at, target in targets.items() if target == 0]
-    assert 600 <= min(asleep) <= 1000
-    assert 3000 <= max(asleep) <= 3015
+    assert 420 <= min(asleep) <= 600
+    assert 2980 <= max(asleep) <= 3015
     assert Reason.ASLEEP in kept.reasons()
     assert kept.reasons()[kept.reasons().index(Reason.ASLEEP) + 1] in (Reason.WAKE, Reason.FORECAST)
     assert outcome.service.unserved == 0

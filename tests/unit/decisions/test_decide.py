@@ -239,6 +239,8 @@ def as_line(snapshot) -> bytes:
         "replicas": {"running": counts.ready, "starting": counts.starting, "stopping": counts.stopping},
         "demand": {signal.value: told(snapshot.reading(signal)) for signal in MEASURED},
         "idle": snapshot.idle,
+        "at_the_door": told(snapshot.at_the_door),
+        "stop_streams": snapshot.stop_streams,
         "blind_spots": snapshot.blind_spots,
         "config_digest": snapshot.config_digest,
         "started_s": [start.seconds for start in snapshot.startups],

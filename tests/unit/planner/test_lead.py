@@ -2,11 +2,11 @@
 
 import pytest
 
-from controller.domain.forecast import LeadSource, LeadTime
+from controller.domain.forecast import Layer, LeadSource, LeadTime
 from controller.domain.reading import Known, Unknown
 from controller.domain.snapshot import StartupSample
 from controller.domain.state import DeploymentMemory
-from controller.planner.lead import lead_time, recent_starts
+from controller.planner.lead import lead_time, with_starts
 from tests.planning import policy, seen
 from tests.records import CHAT
 
@@ -43,8 +43,58 @@ def test_this_ticks_starts_count_at_once_and_only_the_newest_twenty_are_kept() -
     observed = seen(1, startups=(start,))
     memory = DeploymentMemory(startup_seconds=tuple(float(second) for second in range(20)))
 
-    kept = recent_starts(memory, observed)
+    kept = with_starts(memory, observed, policy()).startup_seconds
 
     assert len(kept) == 20
     assert kept[-1] == 99
     assert kept[0] == 1
+
+
+COLD = {"assumed_s": 40, "warm_replicas": 2, "worker_s": 30, "node_s": 200}
+
+
+def layered(target: int, memory: DeploymentMemory | None = None, **changes: object) -> LeadTime:
+    return lead_time(policy(lead_time={**COLD, **changes}), memory or DeploymentMemory(), seen(1, target=target))
+
+
+def test_replicas_beyond_the_warm_ones_wait_for_worker_and_node() -> None:
+    warm, cold = layered(1), layered(2)
+
+    assert (warm.p90_s, [one.layer for one in warm.layers]) == (40, [Layer.REPLICA])
+    assert (cold.p90_s, cold.p95_s) == (270, 270 * 1.25)
+    assert [(one.layer, one.p90_s, one.source) for one in cold.layers] == [
+        (Layer.REPLICA, 40, LeadSource.POLICY),
+        (Layer.WORKER, 30, LeadSource.POLICY),
+        (Layer.NODE, 200, LeadSource.POLICY),
+    ]
+
+
+def test_the_sum_is_as_certain_as_its_least_certain_layer() -> None:
+    measured = DeploymentMemory(startup_seconds=(50.0, 50.0, 50.0))
+
+    assert layered(2, measured).source is LeadSource.POLICY
+    assert layered(2, measured, node_s=None).source is LeadSource.DEFAULT
+    assert layered(2, measured, node_s=None).p90_s == 50 + 30 + 300
+    assert layered(1, measured).source is LeadSource.MEASURED
+
+
+def test_cold_starts_that_were_watched_replace_the_sum() -> None:
+    memory = DeploymentMemory(startup_seconds=(50.0,) * 3, cold_startup_seconds=(240.0,) * 3)
+
+    cold = layered(2, memory)
+
+    assert (cold.p90_s, cold.source, cold.samples) == (240, LeadSource.MEASURED, 3)
+    assert [(one.layer, one.p90_s) for one in cold.layers] == [(Layer.REPLICA, 50), (Layer.NODE, 190)]
+
+
+def test_starts_beyond_the_warm_replicas_are_remembered_apart() -> None:
+    starts = tuple(
+        StartupSample(id=CHAT, replica_id=f"r{index}", ready_at=float(index), seconds=seconds)
+        for index, seconds in enumerate((60.0, 230.0, 50.0))
+    )
+    observed = seen(1, target=4, startups=tuple(reversed(starts)))
+
+    memory = with_starts(DeploymentMemory(), observed, policy(lead_time=COLD))
+
+    assert memory.startup_seconds == (60.0,)
+    assert memory.cold_startup_seconds == (230.0, 50.0)

@@ -7,9 +7,10 @@ import pytest
 
 from controller.domain.plan import Order, OrderStatus, OutcomeStatus
 from controller.domain.scrape import SourceHealth, SourceKind
-from controller.domain.state import PlannerState
+from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import decide
-from tests.planning import LEAD, NOW, applied, given, seen
+from controller.planner.ledger import DRAINED_WITHIN_S
+from tests.planning import LEAD, NOW, applied, given, seen, state
 from tests.records import CHAT
 
 ORDER = Order(id=CHAT, ordered_at=NOW, from_replicas=2, to_replicas=4, deadline=NOW + 45)
@@ -65,6 +66,33 @@ def test_an_applied_raise_is_ordered_with_its_deadline() -> None:
     after = applied(plan, planned, [observed])
 
     assert after.ledger == (replace(ORDER, deadline=NOW + LEAD.p95_s),)
+
+
+GIVEN_BACK = replace(ORDER, from_replicas=4, to_replicas=2, deadline=NOW + DRAINED_WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "observed", "status"),
+    [
+        pytest.param(10, {"target": 2, "ready": 2, "stopping": 2}, OrderStatus.PENDING, id="draining"),
+        pytest.param(10, {"target": 2, "ready": 2}, OrderStatus.ARRIVED, id="drained"),
+        pytest.param(10, {"target": 3, "ready": 2, "stopping": 2}, OrderStatus.CANCELLED, id="wanted-again"),
+        pytest.param(601, {"target": 2, "ready": 2, "stopping": 1}, OrderStatus.LATE, id="drains-for-too-long"),
+    ],
+)
+def test_what_is_given_back_is_followed_until_it_has_drained(
+    at_s: float, observed: dict[str, Any], status: OrderStatus
+) -> None:
+    assert reviewed(GIVEN_BACK, at_s=at_s, **observed).status is status
+
+
+def test_an_applied_lowering_is_in_the_ledger_until_it_has_drained() -> None:
+    observed = seen(8, target=4)
+    plan, planned = decide([given(observed)], state(DeploymentMemory(known_since=0.0)), now=NOW)
+
+    (order,) = applied(plan, planned, [observed]).ledger
+
+    assert (order.from_replicas, order.to_replicas, order.gives_back) == (4, 2, True)
 
 
 @pytest.mark.parametrize("status", [OutcomeStatus.ADVISED, OutcomeStatus.REFUSED, OutcomeStatus.FAILED])

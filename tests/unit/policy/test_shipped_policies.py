@@ -62,6 +62,7 @@ def test_every_default_is_a_promise() -> None:
         "version": 1,
         "mode": Mode.DIRECT,
         "control": {"interval_s": 10.0, "window_s": 30.0, "max_signal_age_s": 30.0},
+        "budget": None,
         "deployments": (
             {
                 "application": "a",
@@ -80,11 +81,15 @@ def test_every_default_is_a_promise() -> None:
                 },
                 "objectives": {"ttft_s": 2.0, "itl_s": 0.1, "success_ratio": 0.99},
                 "forecast": {"enabled": True, "quantile": None, "costs": None},
-                "lead_time": {"assumed_s": None},
+                "lead_time": {"assumed_s": None, "warm_replicas": None, "worker_s": None, "node_s": None},
                 "stabilisation": {"upscale_delay_s": 0.0, "downscale_delay_s": 300.0, "max_drain_wait_s": 30.0},
                 "scale_to_zero": None,
                 "events": (),
                 "paused": False,
+                "gpus_per_replica": 1,
+                "gpu_price_per_hour": None,
+                "priority": 0,
+                "weight": 1.0,
             },
         ),
     }

@@ -1,0 +1,172 @@
+"""Who gets what of a budget that is too small for all, and why."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Action, Decision, Reason
+from controller.domain.reading import Known, Unknown
+from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
+from controller.domain.state import DeploymentMemory, PlannerState
+from controller.planner.debt import with_debt
+from controller.planner.decide import PlanInput, decide
+from controller.policy.model import Budget, Objectives
+from tests.planning import NOW, given, policy, seen
+
+A, B, C = (DeploymentId("app", name) for name in "abc")
+KNOWN = DeploymentMemory(known_since=0.0)
+
+
+def wants(name: DeploymentId, replicas: int, *, target: int = 1, policy_of: Any = None, **changes: Any) -> PlanInput:
+    """A deployment whose demand needs ``replicas``."""
+    return given(seen(8 * replicas, target=target, deployment=name, **changes), policy(name, **(policy_of or {})))
+
+
+def divided(
+    inputs: list[PlanInput], *, gpus: int, memories: dict[DeploymentId, DeploymentMemory] | None = None
+) -> dict[DeploymentId, Decision]:
+    known = tuple((one.snapshot.id, (memories or {}).get(one.snapshot.id, KNOWN)) for one in inputs)
+    plan, _ = decide(inputs, PlannerState(deployments=known), now=NOW, budget=Budget(gpus=gpus))
+    return {decision.id: decision for decision in plan.decisions}
+
+
+def numbers(decisions: dict[DeploymentId, Decision]) -> list[int | None]:
+    return [decisions[name].desired for name in sorted(decisions)]
+
+
+def test_what_fits_is_granted_and_told() -> None:
+    decisions = divided([wants(A, 3), wants(B, 4)], gpus=8)
+
+    assert numbers(decisions) == [3, 4]
+    assert decisions[A].binding is Reason.DEMAND
+    assert decisions[A].steps[-1].detail == "all get 7 of 8 GPUs and want 7"
+
+
+def test_equals_share_in_proportion_to_what_they_want() -> None:
+    decisions = divided([wants(A, 4), wants(B, 8)], gpus=6)
+
+    assert numbers(decisions) == [2, 4]
+    assert decisions[B].binding is Reason.BUDGET
+    assert decisions[B].steps[-1].detail == (
+        "8 wanted; all get 6 of 6 GPUs and want 12; priority 0, urgency 1.00 (weight and missed objectives)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_a", "memory", "expected"),
+    [
+        pytest.param({"weight": 2}, KNOWN, [4, 2], id="weight"),
+        pytest.param({"priority": 1}, KNOWN, [5, 1], id="priority"),
+        pytest.param({}, replace(KNOWN, slo_debt=1.0, slo_debt_at=NOW), [4, 2], id="missed-objectives"),
+        pytest.param({"gpus_per_replica": 2}, KNOWN, [2, 2], id="larger-replicas"),
+    ],
+)
+def test_weight_priority_and_missed_objectives_decide_between_equals(
+    of_a: dict[str, Any], memory: DeploymentMemory, expected: list[int]
+) -> None:
+    decisions = divided([wants(A, 6, policy_of=of_a), wants(B, 6)], gpus=6, memories={A: memory})
+
+    assert numbers(decisions) == expected
+
+
+def test_what_drains_still_holds_its_gpus() -> None:
+    decisions = divided([wants(A, 5), wants(B, 1, stopping=2)], gpus=6)
+
+    assert numbers(decisions) == [3, 1]
+    assert decisions[A].steps[-1].detail.startswith("5 wanted, 5 allowed once others have let go; ")
+
+
+def test_room_is_made_first_and_taken_afterwards() -> None:
+    first = divided([wants(A, 6, policy_of={"priority": 1}), wants(B, 6, target=6)], gpus=7)
+    then = divided([wants(A, 6, policy_of={"priority": 1}), wants(B, 6, target=1, stopping=5)], gpus=7)
+    after = divided([wants(A, 6, policy_of={"priority": 1}), wants(B, 6, target=1)], gpus=7)
+
+    assert numbers(first) == [1, 1]
+    assert first[B].action is Action.SCALE_DOWN
+    assert numbers(then) == [1, 1]
+    assert numbers(after) == [6, 1]
+
+
+def test_an_equal_keeps_what_is_in_flight_and_a_clear_difference_is_needed_to_move_more() -> None:
+    decisions = divided([wants(A, 10), wants(B, 4, target=4)], gpus=8)
+
+    assert numbers(decisions) == [4, 4]
+
+
+def test_a_deployment_of_which_nothing_is_known_keeps_what_it_has() -> None:
+    blind = given(seen(Unknown("stale"), target=5, deployment=B), policy(B))
+
+    assert numbers(divided([wants(A, 9, policy_of={"priority": 1}), blind], gpus=8)) == [3, 5]
+
+
+def test_a_target_that_may_yet_take_effect_is_held() -> None:
+    asked = replace(KNOWN, attempted=5)
+
+    assert numbers(divided([wants(A, 9), wants(B, 1)], gpus=8, memories={B: asked})) == [3, 1]
+
+
+def test_what_serve_does_not_have_holds_nothing_and_what_is_unknown_may_hold_all() -> None:
+    gone = given(seen(0, target=None, deployment=B, status=NOT_DEPLOYED), policy(B))
+    unknown = given(seen(0, target=None, deployment=B), policy(B))
+
+    assert numbers(divided([wants(A, 8), gone], gpus=8)) == [8, None]
+    assert numbers(divided([wants(A, 8), unknown], gpus=8)) == [1, None]
+    assert numbers(divided([wants(A, 8), unknown], gpus=8, memories={B: replace(KNOWN, last_set=2)})) == [6, None]
+
+
+def test_deployments_without_gpus_take_no_part() -> None:
+    decisions = divided([wants(A, 8, policy_of={"gpus_per_replica": 0}), wants(B, 3)], gpus=2)
+
+    assert numbers(decisions) == [8, 2]
+    assert [step.stage for step in decisions[A].steps][-1] == "limit"
+
+
+def test_a_smaller_budget_is_an_order_whatever_is_known() -> None:
+    blind = given(seen(Unknown("stale"), target=6, deployment=A), policy(A))
+
+    assert divided([blind], gpus=4)[A].desired == 4
+
+
+def test_money_limits_as_gpus_do() -> None:
+    dear = policy(A, gpu_price_per_hour=10, gpus_per_replica=2)
+    plan, _ = decide(
+        [given(seen(80, deployment=A, target=1), dear)],
+        PlannerState(deployments=((A, KNOWN),)),
+        now=NOW,
+        budget=Budget(spend_per_hour=70),
+    )
+
+    assert plan.decisions[0].desired == 3
+    assert "all get 60 of 70 an hour and want 200" in plan.decisions[0].steps[-1].detail
+
+
+def served(**changes: Any) -> Snapshot:
+    found = seen(8, target=1)
+    latency = replace(found.latency, **dict.fromkeys(("ttft_p95_s", "itl_p95_s"), Unknown("none")))
+    return replace(found, latency=replace(latency, **changes.pop("latency", {})), **changes)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "debt"),
+    [
+        pytest.param(served(latency={"ttft_p95_s": Known(3.0)}), 0.5, id="half-again-as-long"),
+        pytest.param(served(latency={"ttft_p95_s": Known(1.0), "itl_p95_s": Known(0.5)}), 1.0, id="the-worse-counts"),
+        pytest.param(served(latency={"ttft_p95_s": Known(1.0)}), 0.0, id="kept"),
+        pytest.param(served(shed_per_s=Known(0.1)), 1.0, id="turned-away"),
+        pytest.param(served(idle=True, latency={"ttft_p95_s": Known(9.0)}), 0.0, id="idle"),
+    ],
+)
+def test_debt_follows_what_was_missed(snapshot: Snapshot, debt: float) -> None:
+    promised = Objectives(ttft_s=2.0, itl_s=0.1)
+    memory = replace(KNOWN, slo_debt_at=NOW)
+
+    assert with_debt(memory, snapshot, promised, now=NOW + 10_000).slo_debt == pytest.approx(debt, abs=1e-3)
+    assert with_debt(memory, snapshot, promised, now=NOW).slo_debt == 0.0
+
+
+def test_unknown_latency_changes_no_debt() -> None:
+    memory = replace(KNOWN, slo_debt=0.7, slo_debt_at=NOW)
+
+    assert with_debt(memory, served(shed_per_s=Unknown("none")), Objectives(), now=NOW + 600) == memory
