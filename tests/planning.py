@@ -17,7 +17,7 @@ from controller.forecast.adaptive import AdaptiveForecaster
 from controller.planner.capacity import capacity
 from controller.planner.decide import Plan, PlanInput, decide, note_outcomes
 from controller.planner.lead import lead_time
-from controller.policy.model import DeploymentPolicy
+from controller.policy.model import Budget, DeploymentPolicy
 from tests.records import CHAT, snapshot
 
 NOW = 10_000.0
@@ -99,9 +99,9 @@ def state(memory: DeploymentMemory, deployment: DeploymentId = CHAT) -> PlannerS
 
 
 def decided(
-    one: PlanInput, before: PlannerState | None = None, *, now: float = NOW
+    one: PlanInput, before: PlannerState | None = None, *, now: float = NOW, budget: Budget | None = None
 ) -> tuple[Decision, DeploymentMemory]:
-    plan, after = decide([one], before or PlannerState(), now=now)
+    plan, after = decide([one], before or PlannerState(), now=now, budget=budget)
     return plan.decisions[0], after.memory(one.snapshot.id)
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.codec import HistoryEntry
-from controller.domain.forecast import Forecast, ForecastStanding, LeadSource, LeadTime
+from controller.domain.forecast import Forecast, ForecastStanding, Layer, LayerLead, LeadSource, LeadTime
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.plan import (
     Action,
+    BudgetUse,
     Capacity,
     CapacitySource,
     Decision,
@@ -74,7 +75,14 @@ def decision(deployment: DeploymentId = CHAT, **changes: Any) -> Decision:
         "action": Action.SCALE_UP,
         "binding": Reason.FORECAST,
         "steps": (Step("size", 4, Reason.FORECAST, "12.0 / 3.0"), Step("limit", 3, Reason.MAX_STEP_UP)),
-        "lead": LeadTime(p50_s=30.0, p90_s=40.0, p95_s=45.0, source=LeadSource.MEASURED, samples=4),
+        "lead": LeadTime(
+            p50_s=30.0,
+            p90_s=40.0,
+            p95_s=45.0,
+            source=LeadSource.MEASURED,
+            samples=4,
+            layers=(LayerLead(layer=Layer.REPLICA, p50_s=30.0, p90_s=40.0, p95_s=45.0, source=LeadSource.MEASURED),),
+        ),
         "capacity": Capacity(per_replica={Signal.ONGOING_REQUESTS: 3.0}, source=CapacitySource.POLICY),
         "forecasts": (
             Forecast(
@@ -111,7 +119,9 @@ def deployment_record(deployment: DeploymentId = CHAT, **changes: Any) -> Deploy
         "snapshot": snapshot(deployment),
         "decision": decision(deployment),
         "outcome": Outcome(id=deployment, status=OutcomeStatus.APPLIED, attempts=1, duration_s=0.05),
-        "terms": PolicyTerms(min_replicas=1, max_replicas=4, ttft_s=2.0, itl_s=0.1),
+        "terms": PolicyTerms(
+            min_replicas=1, max_replicas=4, ttft_s=2.0, itl_s=0.1, quantile=0.9, quantile_from="the default"
+        ),
         "standings": (standing(),),
     }
     return DeploymentRecord(**{**fields, **changes})
@@ -126,6 +136,7 @@ def record(*deployments: DeploymentRecord, **changes: Any) -> TickRecord:
         "deployments": deployments or (deployment_record(),),
         "sources": FRESH,
         "ledger": (Order(id=CHAT, ordered_at=1000.0, from_replicas=2, to_replicas=3, deadline=1045.0),),
+        "budget": (BudgetUse(resource="gpus", limit=8.0, held=2.0, wanted=3.0),),
         "step_seconds": (("collect", 0.2), ("decide", 0.01)),
     }
     return TickRecord(**{**fields, **changes})

@@ -95,6 +95,9 @@ FORECAST_FIT_FAILED = _of_deployment(
 LEAD_TIME = _of_deployment(
     "lead_time_seconds", "s", "Time from ordering a replica to its first served request.", "quantile", "source"
 )
+LEAD_LAYER = _of_deployment(
+    "lead_time_layer_seconds", "s", "Part of one layer (replica, worker, node) in the P90 lead time.", "layer", "source"
+)
 CAPACITY = _of_deployment(
     "capacity_per_replica", "signal's unit", "Load that one replica carries within its objectives.", "signal", "source"
 )
@@ -111,6 +114,12 @@ STAGE_REPLICAS = _of_deployment(
 )
 LEDGER_ORDERS = _of_deployment("ledger_orders", "orders", "Ordered capacity by where it is.", "status")
 BLIND_SPOTS = _of_deployment("blind_spots", "sources", "Missing or stale sources; none is lowered meanwhile.")
+
+BUDGET_LIMIT = _gauge("budget_limit", "resource's unit", "What all deployments may hold together.", "resource")
+BUDGET_HELD = _gauge(
+    "budget_held", "resource's unit", "What all deployments hold, coming and going included.", "resource"
+)
+BUDGET_WANTED = _gauge("budget_wanted", "resource's unit", "What all deployments want together.", "resource")
 
 DECISIONS = _counter(
     "decisions", "decisions", "Decisions by action and binding reason.", *_DEPLOYMENT, "action", "reason"

@@ -164,6 +164,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUse:
+    """How one limit over all deployments is used: ``held`` now, starting and draining replicas included."""
+
+    resource: str
+    """``gpus`` or ``spend_per_hour``."""
+    limit: float
+    held: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
     """A target that is not what this controller last set: by whom it may have been changed."""
 

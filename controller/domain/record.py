@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controller.domain.forecast import ForecastStanding
-from controller.domain.plan import Conflict, Decision, Order, Outcome
+from controller.domain.plan import BudgetUse, Conflict, Decision, Order, Outcome
 from controller.domain.scrape import SourceHealth
 from controller.domain.snapshot import Snapshot
 
@@ -14,12 +14,17 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTerms:
-    """What the policy asked for when the decision was made: bounds, and objectives in seconds."""
+    """What the policy asked for when the decision was made: bounds, objectives in seconds, and the quantile.
+
+    ``quantile_from`` says in words where the forecast quantile comes from.
+    """
 
     min_replicas: int
     max_replicas: int
     ttft_s: float
     itl_s: float
+    quantile: float | None = None
+    quantile_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class TickRecord:
     sources: tuple[SourceHealth, ...] = ()
     ledger: tuple[Order, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    budget: tuple[BudgetUse, ...] = ()
     degraded: tuple[str, ...] = ()
     step_seconds: tuple[tuple[str, float], ...] = ()
     schema: int = field(default=SCHEMA_VERSION)

@@ -148,6 +148,8 @@ def _expectations(record: TickRecord, entry: DeploymentRecord) -> Iterator[Text]
         yield _line("Forecast", _forecast(forecast))
     for standing in entry.standings:
         yield _line("On record", _standing(standing, record.at), "" if standing.trusted else "yellow")
+    if entry.terms is not None and entry.terms.quantile is not None:
+        yield _line("Sized for", f"p{100 * entry.terms.quantile:g} ({entry.terms.quantile_from})")
     lead = decision.lead
     starts = f", {plural(lead.samples, 'start')}" if lead.samples else ""
     quantiles = f"p50 {duration(lead.p50_s)}, p90 {duration(lead.p90_s)}, p95 {duration(lead.p95_s)}"

@@ -34,14 +34,32 @@ _EVENT_COUNTERS: dict[LoopEvent, tuple[Metric, tuple[str, ...]]] = {
 }
 
 _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
-    Action.SCALE_UP: (Reason.DEMAND, Reason.FORECAST, Reason.AT_MIN, Reason.AT_MAX, Reason.MAX_STEP_UP),
-    Action.SCALE_DOWN: (Reason.DEMAND, Reason.FORECAST, Reason.IDLE, Reason.AT_MIN, Reason.MAX_STEP_DOWN),
+    Action.SCALE_UP: (
+        Reason.DEMAND,
+        Reason.FORECAST,
+        Reason.SCHEDULE,
+        Reason.WAKE,
+        Reason.AT_MIN,
+        Reason.AT_MAX,
+        Reason.MAX_STEP_UP,
+        Reason.BUDGET,
+    ),
+    Action.SCALE_DOWN: (
+        Reason.DEMAND,
+        Reason.FORECAST,
+        Reason.IDLE,
+        Reason.AT_MIN,
+        Reason.MAX_STEP_DOWN,
+        Reason.BUDGET,
+    ),
     Action.NONE: (
         Reason.STEADY,
         Reason.NO_DATA,
         Reason.BLIND_SPOT,
         Reason.UPSCALE_DELAY,
         Reason.DOWNSCALE_DELAY,
+        Reason.DRAIN_WAIT,
+        Reason.BUDGET,
         Reason.PAUSED,
     ),
 }

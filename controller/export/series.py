@@ -34,6 +34,10 @@ def gauges(record: TickRecord) -> Iterator[Series]:
     for deployment in record.deployments:
         yield from _deployment(deployment, record.at)
     yield from _ledger(record)
+    for use in record.budget:
+        yield exported.BUDGET_LIMIT, (use.resource,), use.limit
+        yield exported.BUDGET_HELD, (use.resource,), use.held
+        yield exported.BUDGET_WANTED, (use.resource,), use.wanted
 
 
 def _source(source: SourceHealth) -> Iterator[Series]:
@@ -102,6 +106,8 @@ def _decision(names: _Names, decision: Decision) -> Iterator[Series]:
     lead = decision.lead
     for quantile, seconds in (("0.5", lead.p50_s), ("0.9", lead.p90_s), ("0.95", lead.p95_s)):
         yield exported.LEAD_TIME, (*names, quantile, lead.source.value), seconds
+    for layer in lead.layers:
+        yield exported.LEAD_LAYER, (*names, layer.layer.value, layer.source.value), layer.p90_s
     for signal, load in decision.capacity.per_replica.items():
         yield exported.CAPACITY, (*names, signal.value, decision.capacity.source.value), load
     yield exported.FORECAST_AVAILABLE, names, bool(decision.forecasts)
@@ -141,5 +147,7 @@ def _ledger(record: TickRecord) -> Iterator[Series]:
     for deployment in record.deployments:
         wanted = deployment.snapshot.id
         for status in OrderStatus:
-            orders = sum(order.id == wanted and order.status is status for order in record.ledger)
+            orders = sum(
+                order.id == wanted and order.status is status and not order.gives_back for order in record.ledger
+            )
             yield exported.LEDGER_ORDERS, (wanted.application, wanted.deployment, status.value), orders

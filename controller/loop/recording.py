@@ -49,6 +49,7 @@ class Draft:
             sources=sources,
             ledger=ledger,
             conflicts=self.plan.conflicts,
+            budget=self.plan.budget,
             degraded=(*self.problems, *_stale(sources), *store_problems),
             step_seconds=step_seconds,
         )
@@ -74,6 +75,8 @@ def _terms(deployment: DeploymentPolicy) -> PolicyTerms:
         max_replicas=deployment.limits.max_replicas,
         ttft_s=deployment.objectives.ttft_s,
         itl_s=deployment.objectives.itl_s,
+        quantile=deployment.forecast.target_quantile if deployment.forecast.enabled else None,
+        quantile_from=deployment.forecast.quantile_from,
     )
 
 

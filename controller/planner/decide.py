@@ -10,6 +10,7 @@ from controller.domain.forecast import Forecast, LeadTime
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import (
     Action,
+    BudgetUse,
     Capacity,
     Conflict,
     Decision,
@@ -28,7 +29,7 @@ from controller.planner.lead import with_starts
 from controller.planner.ledger import in_order, ordered, review
 from controller.planner.limit import limit
 from controller.planner.ownership import Claim, accepted, claim, predates_our_write, read_at
-from controller.planner.shared import bid_of, budget_steps
+from controller.planner.shared import bid_of, budget_steps, budget_use
 from controller.planner.size import Sizing, size
 from controller.planner.stabilise import stabilise
 from controller.planner.zero import from_zero, may_rest, to_zero, watched
@@ -57,6 +58,7 @@ class Plan:
     decisions: tuple[Decision, ...]
     ledger: tuple[Order, ...]
     conflicts: tuple[Conflict, ...]
+    budget: tuple[BudgetUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ def decide(
     decision depends on another. Memory of deployments that are no longer planned is dropped.
     """
     drafts = [_draft(given, state.memory(given.snapshot.id), now) for given in inputs]
+    used: tuple[BudgetUse, ...] = ()
     if budget is not None:
-        drafts = _shared(drafts, budget, now)
+        drafts, used = _shared(drafts, budget, now)
     verdicts = [_verdict(draft) for draft in drafts]
     snapshots = {given.snapshot.id: given.snapshot for given in inputs}
     unread = {name for name, snapshot in snapshots.items() if predates_our_write(snapshot, state.memory(name))}
@@ -97,6 +100,7 @@ def decide(
         decisions=tuple(verdict.decision for verdict in verdicts),
         ledger=ledger,
         conflicts=tuple(sorted(conflicts, key=lambda conflict: conflict.id)),
+        budget=used,
     )
     return plan, _state({verdict.decision.id: verdict.memory for verdict in verdicts}, ledger)
 
@@ -148,8 +152,8 @@ def _draft(given: PlanInput, memory: DeploymentMemory, now: float) -> _Draft:
     return _Draft(given, memory, steps[-1].reason, steps, claimed)
 
 
-def _shared(drafts: Sequence[_Draft], budget: Budget, now: float) -> list[_Draft]:
-    """Add what the budget allows each deployment."""
+def _shared(drafts: Sequence[_Draft], budget: Budget, now: float) -> tuple[list[_Draft], tuple[BudgetUse, ...]]:
+    """Add what the budget allows each deployment; also tell how it is used."""
     indebted = [_indebted(draft, now) for draft in drafts]
     wanted = {draft.given.snapshot.id: draft.steps[-1] for draft in indebted if draft.steps}
     bids = [
@@ -164,12 +168,13 @@ def _shared(drafts: Sequence[_Draft], budget: Budget, now: float) -> list[_Draft
         for draft in indebted
     ]
     added = budget_steps(bids, wanted, budget)
-    return [
+    bounded = [
         replace(draft, steps=(*draft.steps, step), reason=step.reason)
         if (step := added.get(draft.given.snapshot.id))
         else draft
         for draft in indebted
     ]
+    return bounded, budget_use(bids, budget)
 
 
 def _indebted(draft: _Draft, now: float) -> _Draft:

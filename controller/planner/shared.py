@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from controller.domain.identity import DeploymentId
-from controller.domain.plan import Capacity, Reason, Step
+from controller.domain.plan import BudgetUse, Capacity, Reason, Step
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory
 from controller.planner.budget import Bid, Grant, Resource, allocate
@@ -66,6 +66,20 @@ def budget_steps(
     return {
         bid.id: _step(bid, grants[bid.id], wanted[bid.id], told) for bid in bids if bid.id in grants and any(bid.cost)
     }
+
+
+def budget_use(bids: Sequence[Bid], budget: Budget) -> tuple[BudgetUse, ...]:
+    """Return how much of each limit is held now, and how much is wanted."""
+    names = [name for name in ("gpus", "spend_per_hour") if getattr(budget, name) is not None]
+    return tuple(
+        BudgetUse(
+            resource=name,
+            limit=resource.limit,
+            held=sum(bid.cost[index] * (bid.running + bid.leaving) for bid in bids),
+            wanted=sum(bid.cost[index] * bid.wanted for bid in bids),
+        )
+        for index, (name, resource) in enumerate(zip(names, resources_of(budget), strict=True))
+    )
 
 
 def _expected(policy: DeploymentPolicy, snapshot: Snapshot, memory: DeploymentMemory) -> int:

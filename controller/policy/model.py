@@ -117,6 +117,16 @@ class ForecastPolicy(Section):
             return min(0.99, max(0.5, ratio))
         return 0.9
 
+    @property
+    def quantile_from(self) -> str:
+        """Where ``target_quantile`` comes from, in words."""
+        if self.quantile is not None:
+            return "as the policy says"
+        if self.costs is None:
+            return "the default"
+        miss, spare = self.costs.miss, self.costs.spare
+        return f"a miss costs {miss:g}, a spare replica {spare:g}: {miss:g} / ({miss:g} + {spare:g})"
+
 
 class LeadTimePolicy(Section):
     """Used only until replica starts have been measured."""

@@ -1,5 +1,6 @@
 """Laws every plan obeys, whatever the inputs."""
 
+import datetime as dt
 import random
 from dataclasses import replace
 from typing import Any
@@ -33,10 +34,31 @@ memories = st.builds(
     dips=st.integers(0, 1),
     last_set=st.none() | st.integers(0, MOST),
     last_set_digest=st.sampled_from([None, "d1", "d2"]),
+    usual_load=st.none() | st.floats(0, MOST),
+    usual_load_at=st.none() | times,
+    drain_since=st.none() | times,
+    idle_since=st.none() | times,
+    unseen_since=st.none() | times,
+    slo_debt=st.floats(0, 1),
     attempted=st.none() | st.integers(0, MOST),
     foreign_since=st.none() | times,
 )
 delays = st.sampled_from([0, 30, 300])
+moments = st.floats(NOW - 700, NOW + 200)
+events = st.fixed_dictionaries(
+    {
+        "name": st.just("e"),
+        "start": moments.map(lambda at: dt.datetime.fromtimestamp(at, dt.UTC).isoformat()),
+        "duration_s": st.sampled_from([60, 600]),
+        "min_replicas": st.integers(1, MOST),
+    },
+    optional={
+        "demand_multiple": st.sampled_from([1.5, 4]),
+        "extra_load": st.floats(0.5, 80).map(lambda load: {"ongoing_requests": load}),
+    },
+)
+doors = st.sampled_from([Known(0.0), Known(0.0), Known(2.0), Unknown("stale")])
+streams = st.lists(st.none() | st.integers(0, 20).map(float), max_size=MOST).map(tuple)
 
 
 @st.composite
@@ -54,8 +76,13 @@ def situations(draw: st.DrawFn, demand: st.SearchStrategy[Reading] = readings) -
             "max_step_down": draw(st.integers(1, MOST)),
         },
         per_replica={"decode_tokens_per_s": 10} if draw(st.booleans()) else {},
-        stabilisation={"upscale_delay_s": draw(delays), "downscale_delay_s": draw(delays)},
+        stabilisation={
+            "upscale_delay_s": draw(delays),
+            "downscale_delay_s": draw(delays),
+            "max_drain_wait_s": draw(delays),
+        },
         paused=draw(st.integers(0, 9)) == 0,
+        events=draw(st.lists(events, max_size=2)),
     )
     observed = seen(
         {Signal.ONGOING_REQUESTS: draw(demand), Signal.DECODE_TOKENS: draw(demand)},
@@ -67,6 +94,8 @@ def situations(draw: st.DrawFn, demand: st.SearchStrategy[Reading] = readings) -
         ),
         blind_spots=draw(st.sampled_from([(), (), ("haproxy/a is stale",)])),
         config_digest=draw(st.sampled_from([None, "d1"])),
+        at_the_door=draw(doors),
+        stop_streams=draw(streams),
     )
     forecasts: list[Forecast] = draw(st.lists(st.floats(0, 150).map(forecast), max_size=1))
     memory = draw(memories)

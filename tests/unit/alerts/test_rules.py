@@ -108,7 +108,7 @@ def test_a_deployment_without_a_forecast_on_purpose_misses_none() -> None:
 
 
 def test_the_strictest_success_objective_of_an_application_counts() -> None:
-    first, second = FULL.policy.deployments
+    first, second, *_ = FULL.policy.deployments
     strict = second.model_copy(update={"objectives": second.objectives.model_copy(update={"success_ratio": 0.999})})
     rules = [
         rule
