@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.codec import HistoryEntry
-from controller.domain.forecast import Forecast, ForecastStanding, Layer, LayerLead, LeadSource, LeadTime
+from controller.domain.forecast import Forecast, ForecastStanding, LayerLead, LeadSource, LeadTime
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
+from controller.domain.layer import Layer
 from controller.domain.plan import (
     Action,
     BudgetUse,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from controller.domain.layer import Layer
 from controller.domain.pools import VerdictKind
-from controller.domain.supply import Layer, Milestone, Reached, Refusal, Sighted, SupplyLedger, SupplyOrder
+from controller.domain.supply import Milestone, Reached, Refusal, Sighted, SupplyLedger, SupplyOrder
 from controller.planner.supply.ledger import note
 from tests.cluster import NOW
 

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.domain.layer import Layer
 from controller.domain.signals import Signal
 
 
@@ -69,17 +70,6 @@ class LeadSource(StrEnum):
     """Ray Serve's start-up histogram, bucket-exact only."""
     POLICY = "policy"
     DEFAULT = "default"
-
-
-class Layer(StrEnum):
-    """What has to come before a request can be served, in the order of serving it."""
-
-    REPLICA = "replica"
-    """Weights, compilation and warm-up on a worker that is there."""
-    WORKER = "worker"
-    """A Ray worker pod on a node that is there."""
-    NODE = "node"
-    """A machine with GPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,15 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.domain.forecast import LeadTime
+from controller.domain.layer import Layer
 from controller.domain.pools import VerdictKind
-
-
-class Layer(StrEnum):
-    """What capacity consists of. Each carries the next, and each has its own lead."""
-
-    NODE = "node"
-    WORKER = "worker"
-    REPLICA = "replica"
 
 
 class Milestone(StrEnum):

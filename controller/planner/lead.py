@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from controller.domain.forecast import Layer, LayerLead, LeadSource, LeadTime
+from controller.domain.forecast import LayerLead, LeadSource, LeadTime
+from controller.domain.layer import Layer
 from controller.domain.reading import Known
 from controller.domain.snapshot import Snapshot
 from controller.domain.state import DeploymentMemory

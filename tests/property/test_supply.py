@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from controller.domain.layer import Layer
 from controller.domain.nodes import Node, NodeState
 from controller.domain.placement import ClusterPlan
 from controller.domain.pools import VerdictKind
-from controller.domain.supply import Layer, Refusal, SupplyEvent, SupplyLedger, SupplyOrder
+from controller.domain.supply import Refusal, SupplyEvent, SupplyLedger, SupplyOrder
 from controller.planner.placement import plan_cluster
 from controller.planner.supply.leads import pool_leads
 from controller.planner.supply.ledger import note

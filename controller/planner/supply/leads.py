@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controller.domain.forecast import LeadSource, LeadTime
+from controller.domain.layer import Layer
 from controller.domain.placement import PoolLeads
-from controller.domain.supply import MILESTONES, Layer, Leg, LegTime, SupplyLead, SupplyLedger, Unit
+from controller.domain.supply import MILESTONES, Leg, LegTime, SupplyLead, SupplyLedger, Unit
 from controller.planner.lead import DEFAULT_S
 from controller.planner.supply.quantiles import assumed_lead, measured_lead
 from controller.planner.supply.standing import order_of_unit

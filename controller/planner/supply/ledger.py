@@ -10,17 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from controller.domain.supply import (
-    MILESTONES,
-    Layer,
-    Reached,
-    Refusal,
-    Sighted,
-    SupplyEvent,
-    SupplyLedger,
-    SupplyOrder,
-    Unit,
-)
+from controller.domain.layer import Layer
+from controller.domain.supply import MILESTONES, Reached, Refusal, Sighted, SupplyEvent, SupplyLedger, SupplyOrder, Unit
 
 REMEMBERED_S = 3 * 3600.0
 """Orders and refusals this old have no say any more; the cluster autoscaler forgets failures as fast."""

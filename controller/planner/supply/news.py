@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from controller.domain.layer import Layer
 from controller.domain.nodes import Node
 from controller.domain.placement import ClusterPlan, PoolLeads, PoolTarget
-from controller.domain.supply import Layer, Milestone, Reached, Sighted, SupplyEvent, SupplyLedger, SupplyOrder
+from controller.domain.supply import Milestone, Reached, Sighted, SupplyEvent, SupplyLedger, SupplyOrder
 from controller.domain.workers import Worker
 from controller.planner.supply.standing import coming_nodes
 

@@ -6,17 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.domain.layer import Layer
 from controller.domain.placement import ComingNodes
-from controller.domain.supply import (
-    MILESTONES,
-    Layer,
-    Refusal,
-    Standing,
-    SupplyLedger,
-    SupplyOrder,
-    SupplyStatus,
-    Unit,
-)
+from controller.domain.supply import MILESTONES, Refusal, Standing, SupplyLedger, SupplyOrder, SupplyStatus, Unit
 
 
 @dataclass(slots=True)

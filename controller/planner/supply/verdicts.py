@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from controller.domain.layer import Layer
 from controller.domain.pools import PoolVerdict, VerdictKind
-from controller.domain.supply import Layer, Milestone, SupplyLedger
+from controller.domain.supply import Milestone, SupplyLedger
 from controller.planner.supply.standing import overdue
 
 FIRST_BACKOFF_S = 300.0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from controller.domain.forecast import Layer, LeadSource, LeadTime
+from controller.domain.forecast import LeadSource, LeadTime
+from controller.domain.layer import Layer
 from controller.domain.reading import Known, Unknown
 from controller.domain.snapshot import StartupSample
 from controller.domain.state import DeploymentMemory

@@ -3,7 +3,8 @@
 import pytest
 
 from controller.domain.forecast import LeadSource
-from controller.domain.supply import Layer, Leg, Milestone, SupplyLedger
+from controller.domain.layer import Layer
+from controller.domain.supply import Leg, Milestone, SupplyLedger
 from controller.planner.supply.leads import pool_leads, supply_leads
 from tests.supplies import created, ledger, order, reached, ready
 
