@@ -58,7 +58,7 @@ def run(promise_s: float) -> tuple[Run, Kept]:
         }
     )
     kept = Kept()
-    cluster = cluster_of(limits__min_replicas=0, replica__startup_s=[60, 60])
+    cluster = cluster_of(limits__min_replicas=0, replica__startup_s=[40, 40])
     outcome = run_control_loop(
         LoadedPolicy(policy, "0" * 12, Path("policy.yaml")),
         demand,
