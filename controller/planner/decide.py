@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.domain.forecast import Forecast, LeadTime
 from controller.domain.identity import DeploymentId
@@ -18,6 +18,7 @@ from controller.domain.plan import (
     Reason,
     Step,
 )
+from controller.domain.signals import Signal
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.lead import recent_starts
@@ -39,6 +40,8 @@ class PlanInput:
     capacity: Capacity
     forecasts: tuple[Forecast, ...]
     forecast_unavailable: str | None
+    sustained: Mapping[Signal, float] = field(default_factory=dict)
+    """Means over the last minutes, for signals whose full load is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
         quantile=policy.forecast.target_quantile,
         forecast_unavailable=given.forecast_unavailable,
         current=claimed.base,
+        sustained=given.sustained,
     )
     stable, memory = stabilise(
         sizing, given.snapshot, claimed.memory, policy.stabilisation, current=claimed.base, now=now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from controller.domain.forecast import Forecast
 from controller.domain.plan import Capacity, Reason, Step
@@ -17,6 +18,12 @@ SPARE_SHARE = 0.1
 
 Without it a demand that just fits is given up and ordered again with every bit of noise."""
 
+SPARE_SUSTAINED_SHARE = 0.03
+"""The same for a load that was averaged, which has less noise left."""
+
+PROVEN_HORIZONS = 3.0
+"""A forecast that has seen fewer horizons than this may foresee growth only in proportion."""
+
 _TOLERANCE = 1e-9
 """Floating-point noise of this size adds no replica."""
 
@@ -25,7 +32,7 @@ _TOLERANCE = 1e-9
 class Sizing:
     """What demand asks for, in replicas, before any delay or limit.
 
-    ``needed`` is the larger of now and forecast; ``roomy`` the same with ``SPARE_SHARE`` free, the
+    ``needed`` is the larger of now and forecast; ``roomy`` the same with some share free, the
     least that a target may be lowered to. ``complete`` is false when a sizing signal is unknown.
     """
 
@@ -47,11 +54,12 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """One signal's need: ``amount`` (in the signal's unit) over ``per_replica``."""
+    """One signal's need: ``amount`` over ``per_replica``; ``spare`` is the share kept free when lowering."""
 
     signal: Signal
     amount: float
     per_replica: float
+    spare: float = SPARE_SHARE
 
     def replicas(self, share: float = 1.0) -> int:
         """Replicas that carry the amount using ``share`` of their capacity."""
@@ -70,11 +78,16 @@ def size(
     quantile: float,
     forecast_unavailable: str | None,
     current: int,
+    sustained: Mapping[Signal, float] = MappingProxyType({}),
 ) -> Sizing:
     """Size by work where there is a capacity model and work is known, else by every known signal with a capacity.
 
     Work counts what all other signals count, each in its own way, so they have no say beside it. Among
     several signals the one that needs most replicas decides.
+
+    Where the capacity knows the full load, ``sustained`` (the signal's mean over the last minutes) must fit the
+    planned load, and the reading of this moment half of the way from there to the full load: the margin between
+    the two is there for noise, so noise is not counted twice.
 
     With no signal known ``current`` is held: a forecast is not carried beyond what is known. With only
     some known, the result is never below ``current``. The forecast may add to the reactive number and
@@ -88,17 +101,13 @@ def size(
         held = Step("reactive", current, Reason.NO_DATA, f"hold {current}: {detail}")
         beyond = Step("forecast", current, Reason.NO_DATA, "a forecast is not carried beyond what is known")
         return Sizing(reactive=held, forecast=beyond, roomy=current, complete=False)
-    now = [_Need(signal, amount, capacity.per_replica[signal]) for signal, amount in known.items()]
-    ahead = [
-        _Need(forecast.signal, forecast.quantile(quantile), capacity.per_replica[forecast.signal])
-        for forecast in forecasts
-        if forecast.signal in known
-    ]
+    now = _needs_now(known, capacity, sustained)
+    ahead = _needs_ahead(known, capacity, forecasts, quantile)
     floor = 0 if snapshot.idle else 1
     reactive = _reactive(max(now, key=_decisiveness), floor)
     if unknown:
         reactive = _not_below(current, reactive, [_why_unknown(snapshot, signal) for signal in unknown])
-    spared = max(need.replicas(1 - SPARE_SHARE) for need in (*now, *ahead))
+    spared = max(need.replicas(1 - need.spare) for need in (*now, *ahead))
     return Sizing(
         reactive=reactive,
         forecast=_forecast(reactive, ahead, forecasts, quantile, forecast_unavailable),
@@ -112,6 +121,46 @@ def sizing_signals(snapshot: Snapshot, capacity: Capacity) -> tuple[Signal, ...]
     if Signal.WORK in capacity.per_replica and isinstance(snapshot.reading(Signal.WORK), Known):
         return (Signal.WORK,)
     return tuple(capacity.per_replica)
+
+
+def _needs_now(known: Mapping[Signal, float], capacity: Capacity, sustained: Mapping[Signal, float]) -> list[_Need]:
+    """What lasts must fit the planned load; what is there for a moment, half of the way from it to full load."""
+    needs = []
+    for signal, amount in known.items():
+        planned, full = capacity.per_replica[signal], capacity.full.get(signal)
+        if full is None:
+            needs.append(_Need(signal, amount, planned))
+            continue
+        spare = SPARE_SUSTAINED_SHARE
+        needs.append(_Need(signal, sustained.get(signal, amount), planned, spare))
+        needs.append(_Need(signal, amount, (planned + full) / 2, spare))
+    return needs
+
+
+def _needs_ahead(
+    known: Mapping[Signal, float], capacity: Capacity, forecasts: Sequence[Forecast], quantile: float
+) -> list[_Need]:
+    """A high quantile of a maximum is a moment's load already: it must fit the full load, where that is known."""
+    return [
+        _Need(
+            forecast.signal,
+            _believed(forecast, quantile, known[forecast.signal]),
+            capacity.full.get(forecast.signal, capacity.per_replica[forecast.signal]),
+            SPARE_SUSTAINED_SHARE if forecast.signal in capacity.full else SPARE_SHARE,
+        )
+        for forecast in forecasts
+        if forecast.signal in known
+    ]
+
+
+def _believed(forecast: Forecast, quantile: float, now: float) -> float:
+    """The quantile, but from a short history no more growth than in proportion to its length.
+
+    The first minutes of any service look like steep growth.
+    """
+    seen = forecast.history_s / (PROVEN_HORIZONS * forecast.horizon_s)
+    foreseen = forecast.quantile(quantile)
+    return foreseen if seen >= 1.0 else min(foreseen, now * (1.0 + seen))
 
 
 def _known(snapshot: Snapshot, signals: Sequence[Signal]) -> Mapping[Signal, float]:
