@@ -21,6 +21,8 @@ Without it a demand that just fits is given up and ordered again with every bit 
 SPARE_SUSTAINED_SHARE = 0.03
 """The same for a load that was averaged, which has less noise left."""
 
+MEDIAN = 0.5
+
 PROVEN_HORIZONS = 3.0
 """A forecast that has seen fewer horizons than this may foresee growth only in proportion."""
 
@@ -54,12 +56,13 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """One signal's need: ``amount`` over ``per_replica``; ``spare`` is the share kept free when lowering."""
+    """One signal's need: ``amount`` over ``per_replica``; ``spare`` is kept free when lowering."""
 
     signal: Signal
     amount: float
     per_replica: float
     spare: float = SPARE_SHARE
+    quantile: float = MEDIAN
 
     def replicas(self, share: float = 1.0) -> int:
         """Replicas that carry the amount using ``share`` of their capacity."""
@@ -110,7 +113,7 @@ def size(
     spared = max(need.replicas(1 - need.spare) for need in (*now, *ahead))
     return Sizing(
         reactive=reactive,
-        forecast=_forecast(reactive, ahead, forecasts, quantile, forecast_unavailable),
+        forecast=_forecast(reactive, ahead, forecasts, forecast_unavailable),
         roomy=max(spared, reactive.replicas),
         complete=not unknown,
     )
@@ -140,17 +143,25 @@ def _needs_now(known: Mapping[Signal, float], capacity: Capacity, sustained: Map
 def _needs_ahead(
     known: Mapping[Signal, float], capacity: Capacity, forecasts: Sequence[Forecast], quantile: float
 ) -> list[_Need]:
-    """A high quantile of a maximum is a moment's load already: it must fit the full load, where that is known."""
-    return [
-        _Need(
-            forecast.signal,
-            _believed(forecast, quantile, known[forecast.signal]),
-            capacity.full.get(forecast.signal, capacity.per_replica[forecast.signal]),
-            SPARE_SUSTAINED_SHARE if forecast.signal in capacity.full else SPARE_SHARE,
-        )
-        for forecast in forecasts
-        if forecast.signal in known
-    ]
+    """Where the full load is known, a high quantile must fit it, and the median what a moment must fit now.
+
+    Both are of a maximum, noise included: a quiet future needs no more than the present.
+    """
+    needs = []
+    for forecast in forecasts:
+        if forecast.signal not in known:
+            continue
+        now, planned = known[forecast.signal], capacity.per_replica[forecast.signal]
+        full = capacity.full.get(forecast.signal)
+        high = _believed(forecast, quantile, now)
+        if full is None:
+            needs.append(_Need(forecast.signal, high, planned, quantile=quantile))
+            continue
+        usual = _believed(forecast, MEDIAN, now)
+        spare = SPARE_SUSTAINED_SHARE
+        needs.append(_Need(forecast.signal, high, full, spare, quantile))
+        needs.append(_Need(forecast.signal, usual, (planned + full) / 2, spare, MEDIAN))
+    return needs
 
 
 def _believed(forecast: Forecast, quantile: float, now: float) -> float:
@@ -188,14 +199,13 @@ def _forecast(
     reactive: Step,
     ahead: Sequence[_Need],
     forecasts: Sequence[Forecast],
-    quantile: float,
     unavailable: str | None,
 ) -> Step:
     if not ahead:
         return Step("forecast", reactive.replicas, reactive.reason, f"none: {unavailable or 'none was made'}")
     need = max(ahead, key=_decisiveness)
     horizon_s = next(forecast.horizon_s for forecast in forecasts if forecast.signal is need.signal)
-    detail = f"p{quantile * 100:g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
+    detail = f"p{need.quantile * 100:g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
     if need.replicas() > reactive.replicas:
         return Step("forecast", need.replicas(), Reason.FORECAST, detail)
     return Step("forecast", reactive.replicas, reactive.reason, detail)

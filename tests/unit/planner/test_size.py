@@ -172,9 +172,22 @@ def test_what_lasts_fits_the_planned_load_and_a_moment_half_of_the_margin(
 
 
 def test_the_foreseen_maximum_must_fit_the_full_load() -> None:
-    result = sized_by_lasting_work(4.0, forecast(5.9, signal=Signal.WORK), sustained=4.0)
+    wide = replace(forecast(4.0, signal=Signal.WORK), quantiles=((0.5, 4.0), (0.9, 5.9)))
+
+    result = sized_by_lasting_work(4.0, wide, sustained=4.0)
 
     assert (result.reactive.replicas, result.needed, result.reason) == (5, 6, Reason.FORECAST)
+
+
+def test_the_median_of_the_foreseen_maximum_counts_like_a_moment() -> None:
+    wide = replace(forecast(4.0, signal=Signal.WORK), quantiles=((0.5, 4.6), (0.9, 4.8)))
+
+    result = sized_by_lasting_work(4.0, wide, sustained=4.0)
+
+    assert (result.needed, result.forecast.detail) == (
+        6,
+        "p50 of the maximum over 40 s: 4.6 work / 0.9 per replica → 6",
+    )
 
 
 def test_a_mean_needs_less_to_spare_than_a_moment() -> None:
