@@ -162,7 +162,7 @@ def _trust() -> tuple[Panel, ...]:
         ),
         line(
             "Independent horizons",
-            "How much the record is worth; below about ten the figures beside it say little.",
+            "How much the record is worth. Below 24 trust is not judged yet.",
             Unit.COUNT,
             Query(of(exported.FORECAST_RECORD), legend),
         ),

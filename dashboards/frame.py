@@ -19,6 +19,17 @@ ALL = ".*"
 CONTROLLER_URL = "http://127.0.0.1:9900"
 RUNBOOKS = "docs/runbooks"
 
+_BUILT_IN = {
+    "builtIn": 1,
+    "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+    "enable": True,
+    "hide": True,
+    "iconColor": "rgba(0, 211, 255, 1)",
+    "name": "Annotations & Alerts",
+    "type": "dashboard",
+}
+"""Grafana adds it by itself to a dashboard that has none, and would then differ from ours."""
+
 _UPDATING = 3
 _ON_TIME_RANGE_CHANGE = 2
 _SHARED_CROSSHAIR = 1
@@ -97,6 +108,7 @@ def _annotations() -> list[dict[str, Any]]:
     policy, build = of(exported.POLICY_INFO), of(exported.BUILD_INFO)
     names = "application, deployment"
     return [
+        _BUILT_IN,
         _annotation(
             "Decisions",
             "blue",

@@ -90,6 +90,10 @@ def panel_queries() -> list[PanelQuery]:
     ]
 
 
+def annotation_queries(board: dict[str, Any]) -> list[str]:
+    return [one["expr"] for one in board["annotations"]["list"] if not one.get("builtIn")]
+
+
 async def ask(session: aiohttp.ClientSession, url: str, query: str) -> list[Any]:
     """Return the samples of an instant query. Raises AssertionError with Prometheus' message when it is wrong."""
     async with session.post(f"{url}/api/v1/query", data={"query": query}) as response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.domain.forecast import Forecast, LeadTime
@@ -76,6 +76,8 @@ class Capacity:
     per_replica: Mapping[Signal, float]
     source: CapacitySource
     detail: str = ""
+    full: Mapping[Signal, float] = field(default_factory=dict)
+    """The load at which a replica's objectives break, per signal, where it is known: what a moment may ask for."""
 
 
 class Action(StrEnum):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from controller.domain.capacity import CapacityMemory
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.plan import Capacity
 from controller.domain.reading import Known
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
@@ -16,6 +17,7 @@ from controller.planner.capacity import WORK_SIGNALS, capacity, full_load_of, wo
 from controller.planner.decide import PlanInput
 from controller.planner.lead import lead_time
 from controller.planner.size import sizing_signals
+from controller.planner.sustained import SUSTAINED_S, sustained
 from controller.policy.model import DeploymentPolicy, Policy
 
 
@@ -46,11 +48,12 @@ def plan_inputs(
         snapshot, learned = observed[deployment.id], state.memory(deployment.id).capacity
         work = snapshot.reading(Signal.WORK)
         carried = capacity(deployment, learned, work=work.value if isinstance(work, Known) else None)
+        histories = _with_work_history(deployment, learned, history_of)
         forecasts, unavailable = foresight.forecasts(
             deployment,
             sizing_signals(snapshot, carried),
             horizon_s=lead.p90_s + policy.control.interval_s,
-            history_of=_with_work_history(deployment, learned, history_of),
+            history_of=histories,
             now=now,
         )
         inputs.append(
@@ -62,6 +65,7 @@ def plan_inputs(
                 forecasts=forecasts,
                 forecast_unavailable=unavailable,
                 interval_s=policy.control.interval_s,
+                sustained=_sustained(deployment.id, carried, histories, now),
             )
         )
     return tuple(inputs)
@@ -92,3 +96,8 @@ def _with_work_history(
         return work_history({measured: history_of(wanted, measured, since) for measured in WORK_SIGNALS}, full)
 
     return history
+
+
+def _sustained(deployment: DeploymentId, carried: Capacity, history_of: HistoryOf, now: float) -> dict[Signal, float]:
+    means = {signal: sustained(history_of(deployment, signal, now - SUSTAINED_S), now=now) for signal in carried.full}
+    return {signal: mean for signal, mean in means.items() if mean is not None}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.domain.forecast import Forecast, LeadTime
 from controller.domain.identity import DeploymentId
@@ -20,6 +20,7 @@ from controller.domain.plan import (
     Reason,
     Step,
 )
+from controller.domain.signals import Signal
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.announced import announced, with_usual
@@ -47,6 +48,8 @@ class PlanInput:
     capacity: Capacity
     forecasts: tuple[Forecast, ...]
     forecast_unavailable: str | None
+    sustained: Mapping[Signal, float] = field(default_factory=dict)
+    """Means over the last minutes, for signals whose full load is known."""
     interval_s: float = 0.0
     """Seconds until the next decision."""
 
@@ -206,6 +209,7 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
         quantile=policy.forecast.target_quantile,
         forecast_unavailable=given.forecast_unavailable,
         current=claimed.base,
+        sustained=given.sustained,
     )
     sizing, memory = _scheduled(given, sizing, claimed.memory, now)
     stable, memory = stabilise(sizing, given.snapshot, memory, policy.stabilisation, current=claimed.base, now=now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from controller.domain.forecast import Forecast
 from controller.domain.plan import Capacity, Reason, Step
@@ -17,6 +18,14 @@ SPARE_SHARE = 0.1
 
 Without it a demand that just fits is given up and ordered again with every bit of noise."""
 
+SPARE_SUSTAINED_SHARE = 0.03
+"""The same for a load that was averaged, which has less noise left."""
+
+MEDIAN = 0.5
+
+PROVEN_HORIZONS = 3.0
+"""A forecast that has seen fewer horizons than this may foresee growth only in proportion."""
+
 _TOLERANCE = 1e-9
 """Floating-point noise of this size adds no replica."""
 
@@ -25,7 +34,7 @@ _TOLERANCE = 1e-9
 class Sizing:
     """What demand asks for, in replicas, before any delay or limit.
 
-    ``needed`` is the larger of now and forecast; ``roomy`` the same with ``SPARE_SHARE`` free, the
+    ``needed`` is the larger of now and forecast; ``roomy`` the same with some share free, the
     least that a target may be lowered to. ``complete`` is false when a sizing signal is unknown.
     """
 
@@ -61,11 +70,13 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """One signal's need: ``amount`` (in the signal's unit) over ``per_replica``."""
+    """One signal's need: ``amount`` over ``per_replica``; ``spare`` is kept free when lowering."""
 
     signal: Signal
     amount: float
     per_replica: float
+    spare: float = SPARE_SHARE
+    quantile: float = MEDIAN
 
     def replicas(self, share: float = 1.0) -> int:
         """Replicas that carry the amount using ``share`` of their capacity."""
@@ -84,11 +95,16 @@ def size(
     quantile: float,
     forecast_unavailable: str | None,
     current: int,
+    sustained: Mapping[Signal, float] = MappingProxyType({}),
 ) -> Sizing:
     """Size by work where there is a capacity model and work is known, else by every known signal with a capacity.
 
     Work counts what all other signals count, each in its own way, so they have no say beside it. Among
     several signals the one that needs most replicas decides.
+
+    Where the capacity knows the full load, ``sustained`` (the signal's mean over the last minutes) must fit the
+    planned load, and the reading of this moment half of the way from there to the full load: the margin between
+    the two is there for noise, so noise is not counted twice.
 
     With no signal known ``current`` is held: a forecast is not carried beyond what is known. With only
     some known, the result is never below ``current``. The forecast may add to the reactive number and
@@ -102,20 +118,16 @@ def size(
         held = Step("reactive", current, Reason.NO_DATA, f"hold {current}: {detail}")
         beyond = Step("forecast", current, Reason.NO_DATA, "a forecast is not carried beyond what is known")
         return Sizing(reactive=held, forecast=beyond, roomy=current, complete=False)
-    now = [_Need(signal, amount, capacity.per_replica[signal]) for signal, amount in known.items()]
-    ahead = [
-        _Need(forecast.signal, forecast.quantile(quantile), capacity.per_replica[forecast.signal])
-        for forecast in forecasts
-        if forecast.signal in known
-    ]
+    now = _needs_now(known, capacity, sustained)
+    ahead = _needs_ahead(known, capacity, forecasts, quantile)
     floor = 0 if snapshot.idle else 1
     reactive = _reactive(max(now, key=_decisiveness), floor)
     if unknown:
         reactive = _not_below(current, reactive, [_why_unknown(snapshot, signal) for signal in unknown])
-    spared = max(need.replicas(1 - SPARE_SHARE) for need in (*now, *ahead))
+    spared = max(need.replicas(1 - need.spare) for need in (*now, *ahead))
     return Sizing(
         reactive=reactive,
-        forecast=_forecast(reactive, ahead, forecasts, quantile, forecast_unavailable),
+        forecast=_forecast(reactive, ahead, forecasts, forecast_unavailable),
         roomy=max(spared, reactive.replicas),
         complete=not unknown,
     )
@@ -126,6 +138,54 @@ def sizing_signals(snapshot: Snapshot, capacity: Capacity) -> tuple[Signal, ...]
     if Signal.WORK in capacity.per_replica and isinstance(snapshot.reading(Signal.WORK), Known):
         return (Signal.WORK,)
     return tuple(capacity.per_replica)
+
+
+def _needs_now(known: Mapping[Signal, float], capacity: Capacity, sustained: Mapping[Signal, float]) -> list[_Need]:
+    """What lasts must fit the planned load; what is there for a moment, half of the way from it to full load."""
+    needs = []
+    for signal, amount in known.items():
+        planned, full = capacity.per_replica[signal], capacity.full.get(signal)
+        if full is None:
+            needs.append(_Need(signal, amount, planned))
+            continue
+        spare = SPARE_SUSTAINED_SHARE
+        needs.append(_Need(signal, sustained.get(signal, amount), planned, spare))
+        needs.append(_Need(signal, amount, (planned + full) / 2, spare))
+    return needs
+
+
+def _needs_ahead(
+    known: Mapping[Signal, float], capacity: Capacity, forecasts: Sequence[Forecast], quantile: float
+) -> list[_Need]:
+    """Where the full load is known, a high quantile must fit it, and the median what a moment must fit now.
+
+    Both are of a maximum, noise included: a quiet future needs no more than the present.
+    """
+    needs = []
+    for forecast in forecasts:
+        if forecast.signal not in known:
+            continue
+        now, planned = known[forecast.signal], capacity.per_replica[forecast.signal]
+        full = capacity.full.get(forecast.signal)
+        high = _believed(forecast, quantile, now)
+        if full is None:
+            needs.append(_Need(forecast.signal, high, planned, quantile=quantile))
+            continue
+        usual = _believed(forecast, MEDIAN, now)
+        spare = SPARE_SUSTAINED_SHARE
+        needs.append(_Need(forecast.signal, high, full, spare, quantile))
+        needs.append(_Need(forecast.signal, usual, (planned + full) / 2, spare, MEDIAN))
+    return needs
+
+
+def _believed(forecast: Forecast, quantile: float, now: float) -> float:
+    """The quantile, but from a short history no more growth than in proportion to its length.
+
+    The first minutes of any service look like steep growth.
+    """
+    seen = forecast.history_s / (PROVEN_HORIZONS * forecast.horizon_s)
+    foreseen = forecast.quantile(quantile)
+    return foreseen if seen >= 1.0 else min(foreseen, now * (1.0 + seen))
 
 
 def _known(snapshot: Snapshot, signals: Sequence[Signal]) -> Mapping[Signal, float]:
@@ -153,14 +213,13 @@ def _forecast(
     reactive: Step,
     ahead: Sequence[_Need],
     forecasts: Sequence[Forecast],
-    quantile: float,
     unavailable: str | None,
 ) -> Step:
     if not ahead:
         return Step("forecast", reactive.replicas, reactive.reason, f"none: {unavailable or 'none was made'}")
     need = max(ahead, key=_decisiveness)
     horizon_s = next(forecast.horizon_s for forecast in forecasts if forecast.signal is need.signal)
-    detail = f"p{quantile * 100:g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
+    detail = f"p{need.quantile * 100:g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
     if need.replicas() > reactive.replicas:
         return Step("forecast", need.replicas(), Reason.FORECAST, detail)
     return Step("forecast", reactive.replicas, reactive.reason, detail)

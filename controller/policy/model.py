@@ -73,8 +73,8 @@ class CapacityPrior(Section):
     prefill_tokens_per_s: float | None = Field(default=None, gt=0, description="Prompt tokens/s per replica.")
     decode_tokens_per_s: float | None = Field(default=None, gt=0, description="Output tokens/s per replica.")
     learn: bool = Field(
-        default=False,
-        description="Size by token work once it is learned from the engines, instead of by the figures here.",
+        default=True,
+        description="Size by token work once it is learned from the engines; until then by the figures here.",
     )
     iteration: IterationPrior | None = Field(
         default=None, description="How long an engine iteration takes, before it is learned."

@@ -81,6 +81,7 @@ def policy_text(problem: Problem, values: Mapping[str, Value]) -> bytes:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
     document: Any = yaml.load(problem.text)
     with_values(document, values, deployment=problem.deployment)
     out = io.BytesIO()

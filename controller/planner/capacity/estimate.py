@@ -49,6 +49,7 @@ def capacity(policy: DeploymentPolicy, memory: CapacityMemory | None = None, *, 
             Signal.ONGOING_REQUESTS: full.concurrency_at(utilisation),
         },
         source=CapacitySource.LEARNED,
+        full={Signal.WORK: 1.0},
         detail="; ".join(
             (
                 _bound_words(full),

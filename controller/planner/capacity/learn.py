@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from controller.domain.capacity import CAPACITY_MEMORY_VERSION, CapacityMemory, IterationEstimate
 from controller.domain.engine import EngineInterval, ServiceOutcomes
@@ -21,7 +22,7 @@ _KEPT_ESTIMATES = 4
 _FRESH_SHARE = 0.9
 """Windows overlap from tick to tick; an interval is new when this share of it is."""
 _BLAMED_S = 120.0
-"""Lateness now may come from the utilisation of so long ago."""
+"""Lateness now is put down to the mean utilisation of so long: the sustained load is what is planned for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +116,12 @@ def _fared(known: CapacityMemory, experience: Experience, policy: DeploymentPoli
     if since_s < _FRESH_SHARE * outcomes.seconds:
         return known
     evidence = evidence_for(known.safety, bucket_of(full.mix))
-    highest = max(share for _, share in known.utilisations)
+    usual = fmean(share for _, share in known.utilisations)
     updated = judged(
         evidence,
         full,
         outcomes,
-        utilisation=highest,
+        utilisation=usual,
         replicas=experience.ready,
         since_s=0.0 if math.isinf(since_s) else since_s,
     )

@@ -104,7 +104,7 @@ def judged(
 ) -> SafetyEvidence:
     """Take in how many requests of an interval missed an objective.
 
-    ``utilisation`` is the highest that could have caused it; ``since_s`` the time since the last interval.
+    ``utilisation`` is the sustained one that led to it; ``since_s`` the time since the last interval.
     """
     kept = math.exp(-max(0.0, since_s) / _MEMORY_S)
     faded = replace(

@@ -98,7 +98,7 @@ def test_objectives_and_names_follow_the_policy() -> None:
 
 
 def test_a_deployment_without_a_forecast_on_purpose_misses_none() -> None:
-    first, second = FULL.policy.deployments
+    first, second, *_ = FULL.policy.deployments
     off = second.model_copy(update={"forecast": second.forecast.model_copy(update={"enabled": False})})
 
     expr = expression("ForecastMissing", FULL.policy.model_copy(update={"deployments": (first, off)}))

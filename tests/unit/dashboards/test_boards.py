@@ -17,7 +17,7 @@ from controller.catalog.watched import WATCHED
 from controller.policy.load import load_policy
 from dashboards.generate import files
 from dashboards.panel import Panel, Query, Section, Unit, arranged
-from tests.panels import EMPTY, GENERATED, boards, panel_queries, panels, sent
+from tests.panels import EMPTY, GENERATED, annotation_queries, boards, panel_queries, panels, sent
 from tests.promql import problems, selectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Prefer using dashboardv2:DeprecationWarning")
@@ -117,7 +117,7 @@ def test_every_variable_that_is_used_is_defined(name: str) -> None:
 def test_every_query_names_only_what_the_catalogue_has(name: str) -> None:
     board = BOARDS[name]
     queries = [query.expr for query in panel_queries() if query.dashboard == name]
-    queries += [annotation["expr"] for annotation in board["annotations"]["list"]]
+    queries += annotation_queries(board)
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
             asked = re.fullmatch(r"(?:label_values|query_result)\((.*?)(?:, \w+)?\)", variable["query"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.panels import ask, boards, panel_queries, sent
+from tests.panels import annotation_queries, ask, boards, panel_queries, sent
 from tests.recorded_prometheus import recorded_prometheus
 
 
@@ -23,8 +23,8 @@ async def test_every_query_returns_data_or_has_its_reason_not_to(tmp_path: Path)
             if samples and query.reason is not None:
                 needless.append(f"{query.dashboard} / {query.panel}: {query.reason}")
         for board in boards().values():
-            for annotation in board["annotations"]["list"]:
-                await ask(session, url, sent(annotation["expr"]))
+            for query in annotation_queries(board):
+                await ask(session, url, sent(query))
 
     assert empty == []
     assert needless == [], "these have data: take them off the reasoned list"

@@ -1,5 +1,7 @@
 """What demand needs now, and what the forecast adds."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.domain.forecast import Forecast
@@ -137,3 +139,71 @@ def test_unknown_work_falls_back_to_the_other_signals_and_lowers_nothing() -> No
 
     assert result.needed == 3
     assert not result.complete
+
+
+WITH_FULL_LOAD = Capacity(per_replica={Signal.WORK: 0.8}, source=CapacitySource.LEARNED, full={Signal.WORK: 1.0})
+
+
+def sized_by_lasting_work(work: float, *forecasts: Forecast, sustained: float | None = None) -> Sizing:
+    return size(
+        seen({Signal.WORK: Known(work)}, target=5),
+        WITH_FULL_LOAD,
+        forecasts,
+        quantile=0.9,
+        forecast_unavailable=None,
+        current=5,
+        sustained={} if sustained is None else {Signal.WORK: sustained},
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "sustained", "replicas"),
+    [
+        pytest.param(4.4, 4.0, 5, id="noise-is-what-the-margin-is-for"),
+        pytest.param(4.6, 4.0, 6, id="a-moment-beyond-half-of-the-margin-counts"),
+        pytest.param(3.0, 4.1, 6, id="a-lull-does-not-hide-what-lasts"),
+        pytest.param(4.1, None, 6, id="without-a-mean-the-moment-must-fit-the-planned-load"),
+    ],
+)
+def test_what_lasts_fits_the_planned_load_and_a_moment_half_of_the_margin(
+    work: float, sustained: float | None, replicas: int
+) -> None:
+    assert sized_by_lasting_work(work, sustained=sustained).needed == replicas
+
+
+def test_the_foreseen_maximum_must_fit_the_full_load() -> None:
+    wide = replace(forecast(4.0, signal=Signal.WORK), quantiles=((0.5, 4.0), (0.9, 5.9)))
+
+    result = sized_by_lasting_work(4.0, wide, sustained=4.0)
+
+    assert (result.reactive.replicas, result.needed, result.reason) == (5, 6, Reason.FORECAST)
+
+
+def test_the_median_of_the_foreseen_maximum_counts_like_a_moment() -> None:
+    wide = replace(forecast(4.0, signal=Signal.WORK), quantiles=((0.5, 4.6), (0.9, 4.8)))
+
+    result = sized_by_lasting_work(4.0, wide, sustained=4.0)
+
+    assert (result.needed, result.forecast.detail) == (
+        6,
+        "p50 of the maximum over 40 s: 4.6 work / 0.9 per replica → 6",
+    )
+
+
+def test_a_mean_needs_less_to_spare_than_a_moment() -> None:
+    assert sized_by_lasting_work(3.8, sustained=3.85).roomy == 5
+    assert sized_by_lasting_work(3.8, sustained=3.9).roomy == 6
+
+
+@pytest.mark.parametrize(
+    ("history_s", "replicas"),
+    [
+        pytest.param(12.0, 3, id="a-tenth-of-three-horizons-a-tenth-more"),
+        pytest.param(60.0, 3, id="half"),
+        pytest.param(120.0, 10, id="three-horizons-are-believed"),
+    ],
+)
+def test_the_first_minutes_foresee_growth_only_in_proportion(history_s: float, replicas: int) -> None:
+    young = replace(forecast(80.0), history_s=history_s)
+
+    assert sized(16.0, young).needed == replicas

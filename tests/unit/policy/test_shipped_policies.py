@@ -73,7 +73,7 @@ def test_every_default_is_a_promise() -> None:
                     "requests_per_s": None,
                     "prefill_tokens_per_s": None,
                     "decode_tokens_per_s": None,
-                    "learn": False,
+                    "learn": True,
                     "iteration": None,
                     "kv_cache_tokens": None,
                     "max_num_seqs": None,
