@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.domain.identity import DeploymentId
+from controller.policy.cluster import ClusterPolicy, PlacementPolicy
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -144,6 +145,7 @@ class DeploymentPolicy(_Section):
     deployment: str = Field(min_length=1, max_length=253, description="Ray Serve deployment name.")
     limits: Limits
     capacity: CapacityPrior
+    placement: PlacementPolicy | None = None
     objectives: Objectives = Objectives()
     forecast: ForecastPolicy = ForecastPolicy()
     lead_time: LeadTimePolicy = LeadTimePolicy()
@@ -189,6 +191,7 @@ class Policy(_Section):
     deployments: tuple[DeploymentPolicy, ...] = Field(
         min_length=1, max_length=1000, description="One entry for each deployment that is scaled."
     )
+    cluster: ClusterPolicy | None = None
 
     @model_validator(mode="after")
     def _each_deployment_once(self) -> Self:
@@ -198,4 +201,15 @@ class Policy(_Section):
                 msg = f"{deployment.id} is listed twice; keep one entry"
                 raise ValueError(msg)
             seen.add(deployment.id)
+        return self
+
+    @model_validator(mode="after")
+    def _placements_have_places(self) -> Self:
+        for one in self.deployments:
+            if one.placement is not None and self.cluster is not None and not self.cluster.houses(one.placement.shape):
+                msg = (
+                    f"{one.id} needs {one.placement.shape.gpus} {one.placement.accelerator} for a replica, which no "
+                    "worker group has; add one to cluster.worker_groups"
+                )
+                raise ValueError(msg)
         return self

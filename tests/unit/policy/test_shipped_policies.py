@@ -78,6 +78,7 @@ def test_every_default_is_a_promise() -> None:
                     "max_num_seqs": None,
                     "max_num_batched_tokens": 2048,
                 },
+                "placement": None,
                 "objectives": {"ttft_s": 2.0, "itl_s": 0.1, "success_ratio": 0.99},
                 "forecast": {"enabled": True, "quantile": None, "costs": None},
                 "lead_time": {"assumed_s": None},
@@ -85,6 +86,7 @@ def test_every_default_is_a_promise() -> None:
                 "paused": False,
             },
         ),
+        "cluster": None,
     }
     assert policy.deployments[0].forecast.target_quantile == 0.9
 
