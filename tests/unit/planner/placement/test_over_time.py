@@ -91,7 +91,7 @@ def test_an_order_that_does_not_come_is_placed_elsewhere_at_its_deadline() -> No
 def test_what_came_is_not_ordered_again_and_a_reclaimed_node_is() -> None:
     story = Story([wants([(BY_NODE, 2)])])
     story.tick()
-    story.nodes = [replace(busy(name, pool("l4-first")), since=story.now) for name in ("n1", "n2")]
+    story.nodes = [replace(busy(name, pool("l4-first")), since=story.now, ready_at=story.now) for name in ("n1", "n2")]
 
     assert story.tick() == {}
     story.nodes = story.nodes[:1]
