@@ -104,6 +104,20 @@ def load_settings(**given: Any) -> Settings:
         raise BadInputError("\n".join(_sentence(problem) for problem in error.errors())) from None
 
 
+def prometheus_token(file: Path | None) -> str | None:
+    """Token of a Prometheus-compatible API for a command without other settings: a file, else the environment.
+
+    Raises:
+        BadInputError: the file cannot be read, or is empty.
+
+    """
+    named = os.environ.get(f"{PREFIX}PROMETHEUS_TOKEN_FILE")
+    direct = os.environ.get(f"{PREFIX}PROMETHEUS_TOKEN")
+    return _secret(
+        SecretStr(direct) if direct else None, file or (Path(named) if named else None), "prometheus_token_file"
+    )
+
+
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     unknown = sorted(

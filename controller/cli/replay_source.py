@@ -16,7 +16,7 @@ from controller.domain.identity import DeploymentId
 from controller.errors import BadInputError
 from controller.load.schedule import scale_rate
 from controller.load.trace import read_trace
-from controller.settings import load_settings
+from controller.settings import prometheus_token
 from controller.simulation.demand import Demand
 from controller.simulation.from_prometheus import read_prometheus
 from controller.simulation.from_store import read_store
@@ -111,7 +111,7 @@ def _of_prometheus(wanted: Wanted, url: str) -> Source:
         msg = "--prometheus needs --deployment APPLICATION/DEPLOYMENT, or a --policy: whose traffic is meant?"
         raise BadInputError(msg)
     deployment, now = wanted.deployment, SystemClock().now()
-    token = load_settings(prometheus_token_file=wanted.token_file).prometheus_secret()
+    token = prometheus_token(wanted.token_file)
 
     async def read() -> Rates:
         async with aiohttp.ClientSession() as session:

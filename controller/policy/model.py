@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from controller.domain.identity import DeploymentId
 from controller.domain.signals import Signal
+from controller.policy.cluster import ClusterPolicy, PlacementPolicy
 from controller.policy.events import Event
 from controller.policy.section import PositiveSeconds, Seconds, Section
 
@@ -170,6 +171,7 @@ class DeploymentPolicy(Section):
     deployment: str = Field(min_length=1, max_length=253, description="Ray Serve deployment name.")
     limits: Limits
     capacity: CapacityPrior
+    placement: PlacementPolicy | None = None
     objectives: Objectives = Objectives()
     forecast: ForecastPolicy = ForecastPolicy()
     lead_time: LeadTimePolicy = LeadTimePolicy()
@@ -285,6 +287,7 @@ class Policy(Section):
     deployments: tuple[DeploymentPolicy, ...] = Field(
         min_length=1, max_length=1000, description="One entry for each deployment that is scaled."
     )
+    cluster: ClusterPolicy | None = None
 
     @model_validator(mode="after")
     def _each_deployment_once(self) -> Self:
@@ -294,6 +297,17 @@ class Policy(Section):
                 msg = f"{deployment.id} is listed twice; keep one entry"
                 raise ValueError(msg)
             seen.add(deployment.id)
+        return self
+
+    @model_validator(mode="after")
+    def _placements_have_places(self) -> Self:
+        for one in self.deployments:
+            if one.placement is not None and self.cluster is not None and not self.cluster.houses(one.placement.shape):
+                msg = (
+                    f"{one.id} needs {one.placement.shape.gpus} {one.placement.accelerator} for a replica, which no "
+                    "worker group has; add one to cluster.worker_groups"
+                )
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

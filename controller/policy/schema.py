@@ -88,10 +88,11 @@ def _walk(section: Schema, prefix: str, definitions: Schema) -> Iterator[Key]:
                 expected=_expected(item),
                 required=True,
                 default=None,
-                description=item["description"],
-                keys=tuple(item["properties"]),
+                description=item.get("description", schema.get("description", "")),
+                keys=tuple(item.get("properties", ())),
             )
-            yield from _walk(item, f"{full}[]", definitions)
+            if "properties" in item:
+                yield from _walk(item, f"{full}[]", definitions)
 
 
 def _resolve(schema: Schema, definitions: Schema) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Ordering(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         self.now += seconds
         self.hear(*listed(self.ledger, self.nodes.values(), now=self.now))
-        left_alone = {verdict.pool for verdict in verdicts(self.ledger, now=self.now)}
+        left_alone = {one.pool for one in verdicts(self.ledger, now=self.now) if one.zone is None}
         plan, orders = self.plan()
         self.hear(*orders)
         for order in orders:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from controller.errors import BadInputError
-from controller.settings import Settings, load_settings
+from controller.settings import Settings, load_settings, prometheus_token
 
 POLICY = Path("policy.yaml")
 
@@ -126,3 +126,11 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_every_setting_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_prometheus_token_is_found_without_other_settings(tmp_path, monkeypatch):
+    (tmp_path / "token").write_text("from-file\n")
+    assert prometheus_token(None) is None
+    monkeypatch.setenv("FORESERVE_PROMETHEUS_TOKEN", "from-environment")
+    assert prometheus_token(None) == "from-environment"
+    assert prometheus_token(tmp_path / "token") == "from-file"

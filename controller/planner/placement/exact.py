@@ -20,10 +20,10 @@ from controller.planner.placement.unpack import Counts, unpack
 
 @dataclass(frozen=True, slots=True)
 class ExactResult:
-    """The best assignment found; ``gap`` is how much better, as a share, another could be."""
+    """The best assignment found; another could be better by the share ``gap`` on the criterion ``unproven``."""
 
     packing: Packing
-    proven: bool
+    unproven: int | None
     gap: float
 
 
@@ -66,7 +66,7 @@ def solve_exactly(problem: Problem, greedy: Sequence[Criterion], effort: Effort)
         splits={key: int(values[variable]) for key, variable in model.splits.items() if values[variable]},
         placed={key: int(values[variable]) for key, variable in model.placed.items() if values[variable]},
     )
-    return ExactResult(unpack(problem, counts), proven=found.proven, gap=found.gap)
+    return ExactResult(unpack(problem, counts), unproven=found.unproven, gap=found.gap)
 
 
 def _known(greedy: Sequence[Criterion]) -> list[float | None]:

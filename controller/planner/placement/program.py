@@ -25,15 +25,15 @@ class Effort:
     """
 
     nodes: int = 2000
-    seconds: float = 2.0
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A feasible point, and whether it is proven best for all objectives; else by which share it may be off."""
+    """A feasible point. ``unproven`` is the first objective for which it may not be best, by the share ``gap``."""
 
     values: NDArray[np.int64]
-    proven: bool
+    unproven: int | None
     gap: float
 
 
@@ -67,7 +67,7 @@ class Program:
         share_s = effort.seconds / max(1, len(objectives))
         best: NDArray[np.int64] | None = None
         searching = False
-        for terms, reached in zip(objectives, known, strict=True):
+        for number, (terms, reached) in enumerate(zip(objectives, known, strict=True)):
             searching = searching or reached is None
             if not searching or not terms:
                 self.at_most(terms, (reached or 0.0) + TOLERANCE)
@@ -80,12 +80,12 @@ class Program:
             if best is None:
                 return None
             if values is None or gap > TOLERANCE:
-                return Found(best, proven=False, gap=gap)
+                return Found(best, unproven=number, gap=gap)
             value = _value(terms, values)
             self.at_most(terms, value + TOLERANCE * max(1.0, abs(value)))
         if best is None:
             best, _ = self._solve({}, effort.nodes, share_s)
-        return None if best is None else Found(best, proven=True, gap=0.0)
+        return None if best is None else Found(best, unproven=None, gap=0.0)
 
     def _solve(self, objective: Terms, nodes: int, seconds: float) -> tuple[NDArray[np.int64] | None, float]:
         costs = np.zeros(len(self.upper))

@@ -26,13 +26,15 @@ def solve(problem: Problem, effort: Effort) -> tuple[Packing, Solved]:
     if better(greedy_value, exact_value):
         detail = f"{size}: one by one, which beats what the exact search found within its effort"
         return greedy, Solved(solver=Solver.GREEDY, proven=False, gap=exact.gap, criteria=greedy_value, detail=detail)
-    proof = "the best of all" if exact.proven else f"another could be better by up to {exact.gap:.1%}"
+    proof = "the best of all"
+    if exact.unproven is not None:
+        proof = f"{exact_value[exact.unproven].name} could be less by up to {exact.gap:.1%}"
     gain = "; one by one would do as well"
     if better(exact_value, greedy_value):
         gain = "; one by one would be worse: " + _difference(problem, greedy, exact.packing)
     detail = f"{size}: {proof}{gain}"
     return exact.packing, Solved(
-        solver=Solver.EXACT, proven=exact.proven, gap=exact.gap, criteria=exact_value, detail=detail
+        solver=Solver.EXACT, proven=exact.unproven is None, gap=exact.gap, criteria=exact_value, detail=detail
     )
 
 

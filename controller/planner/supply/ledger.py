@@ -41,22 +41,39 @@ def note(ledger: SupplyLedger, events: Iterable[SupplyEvent]) -> SupplyLedger:
 
 
 def prune(ledger: SupplyLedger, *, now: float) -> SupplyLedger:
-    """Forget old orders and refusals, and units that are neither there, nor under way, nor among the last measured."""
+    """Forget old orders and refusals, and units that are neither there, nor under way, nor among the last measured.
+
+    Nodes and workers are there until a list says otherwise. No list tells of replicas: one of them is under way
+    until it is ready, for three hours at most.
+    """
     orders = tuple(order for order in ledger.orders if now - max(order.deadline, order.ordered_at) < REMEMBERED_S)
     oldest = min((order.ordered_at for order in orders), default=now)
-    kept = {(unit.layer, unit.uid) for unit in ledger.units if not unit.gone or _last(unit) >= oldest}
-    finished: dict[tuple[Layer, str], list[Unit]] = defaultdict(list)
+    measured: dict[tuple[Layer, str], list[Unit]] = defaultdict(list)
     for unit in ledger.units:
-        if unit.at(MILESTONES[unit.layer][-1]) is not None:
-            finished[unit.layer, unit.pool].append(unit)
-    for units in finished.values():
-        latest = sorted(units, key=lambda unit: (_last(unit), unit.uid))[-_MEASURED:]
-        kept |= {(unit.layer, unit.uid) for unit in latest}
+        if _finished(unit):
+            measured[unit.layer, unit.pool].append(unit)
+    kept = {
+        (unit.layer, unit.uid)
+        for units in measured.values()
+        for unit in sorted(units, key=lambda unit: (unit.reached[-1][1], unit.uid))[-_MEASURED:]
+    }
     return SupplyLedger(
         orders=orders,
-        units=tuple(unit for unit in ledger.units if (unit.layer, unit.uid) in kept),
+        units=tuple(
+            unit for unit in ledger.units if (unit.layer, unit.uid) in kept or _matters(unit, since=oldest, now=now)
+        ),
         refusals=tuple(refusal for refusal in ledger.refusals if now - refusal.at < REMEMBERED_S),
     )
+
+
+def _matters(unit: Unit, *, since: float, now: float) -> bool:
+    if unit.layer is Layer.REPLICA:
+        return not _finished(unit) and now - _last(unit) < REMEMBERED_S
+    return not unit.gone or _last(unit) >= since
+
+
+def _finished(unit: Unit) -> bool:
+    return unit.at(MILESTONES[unit.layer][-1]) is not None
 
 
 def _noted(unit: Unit | None, event: Reached | Sighted) -> Unit:

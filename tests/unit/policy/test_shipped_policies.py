@@ -79,6 +79,7 @@ def test_every_default_is_a_promise() -> None:
                     "max_num_seqs": None,
                     "max_num_batched_tokens": 2048,
                 },
+                "placement": None,
                 "objectives": {"ttft_s": 2.0, "itl_s": 0.1, "success_ratio": 0.99},
                 "forecast": {"enabled": True, "quantile": None, "costs": None},
                 "lead_time": {"assumed_s": None, "warm_replicas": None, "worker_s": None, "node_s": None},
@@ -92,6 +93,7 @@ def test_every_default_is_a_promise() -> None:
                 "weight": 1.0,
             },
         ),
+        "cluster": None,
     }
     assert policy.deployments[0].forecast.target_quantile == 0.9
 

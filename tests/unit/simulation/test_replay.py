@@ -102,6 +102,11 @@ def test_charts_are_in_the_page_and_not_in_the_json(replayed):
         (["--from-history", "none.db"], "there is no such store"),
         (["--from-history", "none.db", "--history", "h.csv"], "--history goes with --trace"),
         (["--prometheus", "http://127.0.0.1:1"], "needs --deployment"),
+        (["--prometheus", "nowhere", "--deployment", "a/b"], "'nowhere' is not an endpoint"),
+        (
+            ["--prometheus", "http://x", "--deployment", "a/b", "--prometheus-token-file", "no"],
+            "cannot be read as a token",
+        ),
         (["--trace", "a.csv", "--startup-sweep", "60,x"], "--startup-sweep '60,x': expected seconds"),
         (["--trace", "a.csv", "--last", "1w"], "--last '1w': expected a time such as 90m"),
         (["--trace", "a.csv", "--deployment", "chat"], "--deployment: 'chat' does not name a deployment"),

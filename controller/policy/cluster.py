@@ -1,0 +1,221 @@
+"""The policy's sections on where replicas run: their GPUs, the Ray worker groups, and the GPU node pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from controller.domain.placement import Budget
+from controller.domain.pools import Accelerator, NodePool, PoolBounds, Provisioning, TotalBounds, ZoneBounds
+from controller.domain.workers import Packing, ReplicaShape, WorkerGroup
+from controller.policy.section import PositiveSeconds, Section
+
+_PRIORITIES = {kind: place for place, kind in enumerate(Provisioning)}
+"""Reservations are paid for anyway; queued nodes come when they come."""
+
+Name = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class PlacementPolicy(Section):
+    """The GPUs of one replica, and how they may lie."""
+
+    accelerator: str = Field(
+        min_length=1, max_length=63, description="Kind of GPU, as GKE's node label spells it: nvidia-l4."
+    )
+    tensor_parallel: int = Field(default=1, ge=1, le=64, description="vLLM's tensor parallel size.")
+    pipeline_parallel: int = Field(default=1, ge=1, le=64, description="vLLM's pipeline parallel size.")
+    packing: Packing = Field(
+        default=Packing.STRICT_PACK,
+        description="strict_pack: all GPUs of a replica in one worker; pack: over several where they must.",
+    )
+
+    @property
+    def shape(self) -> ReplicaShape:
+        """What the planner places."""
+        return ReplicaShape(
+            accelerator=Accelerator(self.accelerator),
+            tensor_parallel=self.tensor_parallel,
+            pipeline_parallel=self.pipeline_parallel,
+            packing=self.packing,
+        )
+
+
+class WorkerGroupPolicy(Section):
+    """One worker group of the RayCluster, by the name it has there."""
+
+    name: str = Field(min_length=1, max_length=63, description="Name of the group: workerGroupSpecs[].groupName.")
+    accelerator: str = Field(min_length=1, max_length=63, description="Kind of GPU that its pods ask for.")
+    gpus_per_worker: int = Field(ge=1, le=16, description="GPUs of one pod: its nvidia.com/gpu limit.")
+    min_workers: int = Field(default=0, ge=0, le=10_000, description="Fewest workers ever wanted.")
+    max_workers: int = Field(ge=1, le=10_000, description="Most workers ever wanted.")
+    node_pools: tuple[Name, ...] = Field(
+        default=(),
+        min_length=0,
+        max_length=100,
+        description="Pools that its pods may be scheduled to; none: every pool of its accelerator.",
+    )
+
+    @model_validator(mode="after")
+    def _min_not_above_max(self) -> Self:
+        if self.min_workers > self.max_workers:
+            msg = f"min_workers ({self.min_workers}) must be <= max_workers ({self.max_workers})"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def group(self) -> WorkerGroup:
+        """What the planner counts with."""
+        return WorkerGroup(
+            name=self.name,
+            accelerator=Accelerator(self.accelerator),
+            gpus_per_worker=self.gpus_per_worker,
+            min_workers=self.min_workers,
+            max_workers=self.max_workers,
+            node_pools=self.node_pools,
+        )
+
+
+class BoundsScope(StrEnum):
+    """What a pool's bounds count."""
+
+    TOTAL = "total"
+    """Nodes of the whole pool."""
+    ZONE = "zone"
+    """Nodes in each of its zones."""
+
+
+class NodeBounds(Section):
+    """Fewest and most nodes, counted the way the pool's own autoscaling bounds are."""
+
+    scope: BoundsScope = Field(
+        default=BoundsScope.TOTAL,
+        description="total counts the whole pool (GKE's total-min-nodes), zone each zone (GKE's min-nodes).",
+    )
+    min_nodes: int = Field(default=0, ge=0, le=5000, description="Fewest nodes ever wanted.")
+    max_nodes: int = Field(ge=0, le=5000, description="Most nodes ever wanted; 0 closes the pool.")
+
+    @model_validator(mode="after")
+    def _min_not_above_max(self) -> Self:
+        if self.min_nodes > self.max_nodes:
+            msg = f"min_nodes ({self.min_nodes}) must be <= max_nodes ({self.max_nodes})"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def bounds(self) -> PoolBounds:
+        """As one of the two kinds, which never mix."""
+        if self.scope is BoundsScope.TOTAL:
+            return TotalBounds(self.min_nodes, self.max_nodes)
+        return ZoneBounds(self.min_nodes, self.max_nodes)
+
+
+class NodePoolPolicy(Section):
+    """One GPU node pool, by the name it has in GKE."""
+
+    name: str = Field(min_length=1, max_length=63, description="Name of the pool.")
+    accelerator: str = Field(min_length=1, max_length=63, description="Kind of GPU of its nodes.")
+    gpus_per_node: int = Field(ge=1, le=16, description="GPUs of one node.")
+    zones: tuple[Name, ...] = Field(min_length=1, max_length=20, description="Zones that its nodes may be in.")
+    provisioning: Provisioning = Field(default=Provisioning.ON_DEMAND, description="How its nodes are sold.")
+    priority: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Lower ones are drawn on first; unset: 0 reservation, 1 on_demand, 2 spot, 3 flex_start.",
+    )
+    price_per_hour: float | None = Field(default=None, ge=0, le=1e6, description="What one node costs an hour.")
+    bounds: NodeBounds
+    assumed_lead_s: PositiveSeconds | None = Field(
+        default=None, description="Seconds from order to ready, before anything was measured."
+    )
+
+    @property
+    def pool(self) -> NodePool:
+        """What the planner counts with."""
+        return NodePool(
+            name=self.name,
+            accelerator=Accelerator(self.accelerator),
+            gpus_per_node=self.gpus_per_node,
+            zones=tuple(sorted(self.zones)),
+            provisioning=self.provisioning,
+            priority=_PRIORITIES[self.provisioning] if self.priority is None else self.priority,
+            bounds=self.bounds.bounds,
+            price_per_hour=self.price_per_hour,
+        )
+
+
+class ClusterPolicy(Section):
+    """Where replicas may run, and what that may cost."""
+
+    max_cost_per_hour: float | None = Field(
+        default=None, gt=0, description="Most that all nodes together cost an hour; needs the price of every pool."
+    )
+    max_gpus: int | None = Field(default=None, ge=1, le=1_000_000, description="Most GPUs on all nodes together.")
+    worker_groups: tuple[WorkerGroupPolicy, ...] = Field(
+        min_length=1, max_length=100, description="One entry for each worker group of the RayCluster."
+    )
+    node_pools: tuple[NodePoolPolicy, ...] = Field(
+        min_length=1, max_length=100, description="One entry for each GPU node pool."
+    )
+
+    @model_validator(mode="after")
+    def _each_name_once(self) -> Self:
+        _once("worker_groups", (group.name for group in self.worker_groups))
+        _once("node_pools", (pool.name for pool in self.node_pools))
+        return self
+
+    @model_validator(mode="after")
+    def _prices_of_all_or_none(self) -> Self:
+        without = [pool.name for pool in self.node_pools if pool.price_per_hour is None]
+        if self.max_cost_per_hour is not None and without:
+            msg = f"max_cost_per_hour needs the price of every pool; give {', '.join(without)} a price_per_hour"
+            raise ValueError(msg)
+        if without and len(without) < len(self.node_pools):
+            msg = f"node_pools: only some have a price_per_hour; give it to {', '.join(without)} too, or to none"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_pools(self) -> Self:
+        pools = {pool.name: pool for pool in self.node_pools}
+        for group in self.worker_groups:
+            unknown = [name for name in group.node_pools if name not in pools]
+            if unknown:
+                msg = f"worker_groups: {group.name} names the pool {unknown[0]}; there are {', '.join(pools)}"
+                raise ValueError(msg)
+            allowed = [pools[name] for name in group.node_pools] or list(self.node_pools)
+            if not any(_fits(group, pool) for pool in allowed):
+                msg = (
+                    f"worker_groups: {group.name} needs {group.gpus_per_worker} {group.accelerator} on one node; "
+                    "list a pool that has them"
+                )
+                raise ValueError(msg)
+        return self
+
+    @property
+    def budget(self) -> Budget:
+        """What all pools together may come to."""
+        return Budget(cost_per_hour=self.max_cost_per_hour, gpus=self.max_gpus)
+
+    def houses(self, shape: ReplicaShape) -> bool:
+        """Whether some worker group could ever run such a replica."""
+        able = [group for group in self.worker_groups if group.accelerator == shape.accelerator]
+        if shape.packing is Packing.STRICT_PACK:
+            return any(group.gpus_per_worker >= shape.gpus for group in able)
+        return sum(group.gpus_per_worker * group.max_workers for group in able) >= shape.gpus
+
+
+def _fits(group: WorkerGroupPolicy, pool: NodePoolPolicy) -> bool:
+    return group.accelerator == pool.accelerator and group.gpus_per_worker <= pool.gpus_per_node
+
+
+def _once(key: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            msg = f"{key}: {name} is listed twice; keep one entry"
+            raise ValueError(msg)
+        seen.add(name)

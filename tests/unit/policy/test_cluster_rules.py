@@ -1,0 +1,127 @@
+"""Rules of the policy's cluster section, and what the planner makes of it."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from controller.domain.placement import Budget
+from controller.domain.pools import TotalBounds, ZoneBounds
+from controller.policy.cluster import ClusterPolicy
+from controller.policy.model import Policy
+
+GROUP = {"name": "l4", "accelerator": "nvidia-l4", "gpus_per_worker": 2, "max_workers": 4}
+POOL = {
+    "name": "l4",
+    "accelerator": "nvidia-l4",
+    "gpus_per_node": 4,
+    "zones": ["b", "a"],
+    "bounds": {"max_nodes": 3},
+}
+DEPLOYMENT = {
+    "application": "chat",
+    "deployment": "llm",
+    "limits": {"max_replicas": 4},
+    "capacity": {"target_ongoing_requests": 8},
+}
+
+
+def section(groups: list[dict[str, Any]], pools: list[dict[str, Any]], **fields: Any) -> ClusterPolicy:
+    return ClusterPolicy.model_validate({"worker_groups": groups, "node_pools": pools, **fields})
+
+
+@pytest.mark.parametrize(
+    ("groups", "pools", "fields", "said"),
+    [
+        pytest.param([GROUP, GROUP], [POOL], {}, "worker_groups: l4 is listed twice; keep one entry", id="group-twice"),
+        pytest.param([GROUP], [POOL, POOL], {}, "node_pools: l4 is listed twice; keep one entry", id="pool-twice"),
+        pytest.param(
+            [GROUP | {"min_workers": 5}], [POOL], {}, "min_workers (5) must be <= max_workers (4)", id="workers-min-max"
+        ),
+        pytest.param(
+            [GROUP],
+            [POOL | {"bounds": {"min_nodes": 4, "max_nodes": 3}}],
+            {},
+            "min_nodes (4) must be <= max_nodes (3)",
+            id="nodes-min-max",
+        ),
+        pytest.param(
+            [GROUP | {"node_pools": ["h100"]}],
+            [POOL],
+            {},
+            "worker_groups: l4 names the pool h100; there are l4",
+            id="pool-unknown",
+        ),
+        pytest.param(
+            [GROUP | {"gpus_per_worker": 8}],
+            [POOL],
+            {},
+            "worker_groups: l4 needs 8 nvidia-l4 on one node; list a pool that has them",
+            id="worker-larger-than-any-node",
+        ),
+        pytest.param(
+            [GROUP],
+            [POOL],
+            {"max_cost_per_hour": 5},
+            "max_cost_per_hour needs the price of every pool; give l4 a price_per_hour",
+            id="budget-without-prices",
+        ),
+        pytest.param(
+            [GROUP],
+            [POOL, POOL | {"name": "spot", "price_per_hour": 1}],
+            {},
+            "node_pools: only some have a price_per_hour; give it to l4 too, or to none",
+            id="some-prices",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    groups: list[dict[str, Any]], pools: list[dict[str, Any]], fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        section(groups, pools, **fields)
+
+    assert said in str(refused.value)
+
+
+def test_a_replica_that_no_worker_can_hold_is_refused() -> None:
+    placement = {"accelerator": "nvidia-l4", "tensor_parallel": 4}
+    cluster = {"worker_groups": [GROUP], "node_pools": [POOL]}
+
+    with pytest.raises(ValidationError, match="chat/llm needs 4 nvidia-l4 for a replica, which no worker group has"):
+        Policy.model_validate(
+            {"version": 1, "deployments": [DEPLOYMENT | {"placement": placement}], "cluster": cluster}
+        )
+    spanning = placement | {"packing": "pack"}
+    Policy.model_validate({"version": 1, "deployments": [DEPLOYMENT | {"placement": spanning}], "cluster": cluster})
+
+
+@pytest.mark.parametrize(
+    ("provisioning", "given", "priority"),
+    [
+        pytest.param("reservation", None, 0, id="paid-for-anyway"),
+        pytest.param("on_demand", None, 1, id="then-on-demand"),
+        pytest.param("spot", None, 2, id="then-spot"),
+        pytest.param("flex_start", None, 3, id="then-the-queue"),
+        pytest.param("spot", 0, 0, id="said-otherwise"),
+    ],
+)
+def test_the_order_of_pools(provisioning: str, given: int | None, priority: int) -> None:
+    policy = section([GROUP], [POOL | {"provisioning": provisioning, "priority": given}])
+
+    assert policy.node_pools[0].pool.priority == priority
+
+
+def test_bounds_per_zone_and_in_total_stay_apart() -> None:
+    per_zone = POOL | {"name": "z", "bounds": {"scope": "zone", "min_nodes": 1, "max_nodes": 3}}
+
+    total, zone = (pool.pool for pool in section([GROUP], [POOL, per_zone]).node_pools)
+
+    assert (total.bounds, total.max_nodes) == (TotalBounds(0, 3), 3)
+    assert (zone.bounds, zone.min_nodes, zone.max_nodes) == (ZoneBounds(1, 3), 2, 6)
+
+
+def test_the_budget_is_for_all_pools_together() -> None:
+    policy = section([GROUP], [POOL | {"price_per_hour": 2}], max_cost_per_hour=10, max_gpus=16)
+
+    assert policy.budget == Budget(cost_per_hour=10, gpus=16)
