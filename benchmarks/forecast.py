@@ -23,7 +23,8 @@ import gzip
 import importlib.util
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -136,11 +137,16 @@ def outcomes(values: FloatArray, ahead: int, target: Target) -> FloatArray:
     return largest
 
 
+class NotKeptError(Exception):
+    """An answer is not there, and is not to be made now."""
+
+
 class Answers:
     """What every method served, from its file or made now."""
 
-    def __init__(self, keep: Path | None) -> None:
+    def __init__(self, keep: Path | None, *, make_more: bool = True) -> None:
         self._keep = keep
+        self._make_more = make_more
 
     def served(self, method: str, series: Series, ahead: int, target: Target) -> FloatArray:
         """Return the quantile served at the end of each bin; NaN where the method gave none."""
@@ -154,12 +160,14 @@ class Answers:
             lambda: forecast_dynamo.points(preset, series.values, ahead, series.step_s, origins),
         )
 
-    def _kept(self, name: str, make) -> FloatArray:  # noqa: ANN001
+    def _kept(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
         if self._keep is None:
             return make()
         path = self._keep / f"{name.replace(' ', '_').replace('/', '')}.npy"
         if path.exists():
             return np.load(path)
+        if not self._make_more:
+            raise NotKeptError
         found = make()
         np.save(path, found)
         return found
@@ -230,11 +238,13 @@ def column(series: Series, ahead: int, target: Target, methods: Sequence[str], a
     for method in methods:
         if method == "seasonal naive" and series.values.size < 1.5 * series.day:
             continue
-        if method in forecast_dynamo.PRESETS:
-            if forecast_dynamo.PRESETS[method]["family"] == "kalman":
-                served[method] = banded(answers.points(method, series, ahead), actual, ahead, PROBABILITY)
+        if forecast_dynamo.PRESETS.get(method, {}).get("family") == "prophet":
             continue
-        served[method] = answers.served(method, series, ahead, target)
+        with suppress(NotKeptError):
+            if method in forecast_dynamo.PRESETS:
+                served[method] = banded(answers.points(method, series, ahead), actual, ahead, PROBABILITY)
+            else:
+                served[method] = answers.served(method, series, ahead, target)
     found = Column(series.name, ahead * series.step_s, series.step_s)
     counted = np.isfinite(actual) & np.isfinite(series.values)
     counted[: warm(series)] = False
@@ -245,7 +255,7 @@ def column(series: Series, ahead: int, target: Target, methods: Sequence[str], a
     for method, quantile in served.items():
         if np.isfinite(quantile[counted]).all():
             found.scores[method] = scored(quantile, actual, counted, series.step_s)
-    if found.counts:
+    if found.counts and OURS in served:
         found.worst = recovery((actual <= served[OURS])[counted].astype(np.float64), series.step_s)
         _score_sampled(found, series, ahead, actual, served, methods, answers)
     return found
@@ -265,7 +275,10 @@ def _score_sampled(  # noqa: PLR0917 - a part of column
     for method in methods:
         if forecast_dynamo.PRESETS.get(method, {}).get("family") != "prophet":
             continue
-        points = answers.points(method, series, ahead)[origins]
+        try:
+            points = answers.points(method, series, ahead)[origins]
+        except NotKeptError:
+            continue
         band = banded(points, actual[origins], max(1, math.ceil(ahead / max(1, np.diff(origins).min()))), PROBABILITY)
         usable = np.isfinite(band) & np.isfinite(actual[origins]) & np.isfinite(served[OURS][origins])
         usable &= np.isfinite(served[REFERENCE][origins])
@@ -309,10 +322,10 @@ def verdict(columns: list[Column], methods: Sequence[str]) -> str:
     columns = [one for one in columns if one.counts]
 
     def mean(method: str) -> float:
-        return geometric([one.relative(method) for one in columns]) if _everywhere(columns, method) else math.inf
+        return geometric([one.relative(method) for one in columns])
 
     rivals = [method for method in methods if method != OURS]
-    best = min(rivals, key=mean)
+    best = min((method for method in rivals if _everywhere(columns, method)), key=mean)
     behind = sorted(
         (
             one.relative(OURS) / min(one.relative(rival) for rival in rivals if rival in one.scores) - 1,
@@ -379,22 +392,29 @@ def main(
     days: Annotated[float, typer.Option(help="Only the first days of each series.")] = math.inf,
     only: Annotated[str, typer.Option(help="Only series whose name begins so.")] = "",
     method: Annotated[list[str] | None, typer.Option(help="Only these rivals.")] = None,
+    kept_only: Annotated[bool, typer.Option(help="Show what is kept so far; make nothing more.")] = False,
 ) -> None:
     """Run the benchmark."""
     methods, missing = available(method)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    answers = Answers(keep)
+    answers = Answers(keep, make_more=not kept_only)
     longest = days if math.isfinite(days) else 10_000.0
     series = [one for one in read_series(directory, tokens=tokens, days=longest) if one.name.startswith(only)]
     parts = [f"Not installed, so left out: {', '.join(missing)}.\n"] if missing else []
+    shown: set[str] = set()
     with Progress() as progress:
         for wanted in target or list(Target):
             work = [(one, ahead) for one in series for ahead in horizons(one)]
             columns = [
                 column(one, ahead, wanted, methods, answers) for one, ahead in progress.track(work, description=wanted)
             ]
-            parts.append(_part(wanted, columns, methods))
+            columns = [one for one in columns if {OURS, REFERENCE} <= set(one.scores)]
+            shown |= {name for one in columns for name in (*one.scores, *one.sampled)}
+            if columns:
+                parts.append(_part(wanted, columns, methods))
+    if left_out := [name for name in methods if name not in shown]:
+        parts.append(f"Not run, so not shown: {', '.join(left_out)}.\n")
     text = "\n".join(parts)
     if docs is None:
         print(text)

@@ -53,6 +53,8 @@ def difference(wanted: Board, found: Mapping[str, Any]) -> list[str]:
     seen = _projected(found, wanted)
     if isinstance(found.get("schemaVersion"), int) and found["schemaVersion"] > wanted["schemaVersion"]:
         seen["schemaVersion"] = wanted["schemaVersion"]
+    if seen == wanted:
+        return []
     lines = difflib.unified_diff(
         text(seen).splitlines(), text(wanted).splitlines(), "in Grafana", "wanted", lineterm="", n=2
     )
