@@ -343,6 +343,7 @@ def verdict(columns: list[Column], methods: Sequence[str]) -> str:
         + ".",
         f"* Coverage of the 0.9 quantile {min(coverage):.3f} to {max(coverage):.3f}.",
     ]
+    lines += _where_they_are(columns, rivals)
     prophets = sorted({method for one in columns for method in one.sampled})
     if prophets:
         told = []
@@ -356,6 +357,22 @@ def verdict(columns: list[Column], methods: Sequence[str]) -> str:
             f"(to ours there): {'; '.join(told)}."
         )
     return "\n".join(lines)
+
+
+def _where_they_are(columns: Sequence[Column], rivals: Sequence[str]) -> list[str]:
+    """The strongest of the rivals that have some columns only, beside ours on the same ones."""
+    found = []
+    for rival in rivals:
+        shared = [one for one in columns if rival in one.scores]
+        if shared and not _everywhere(columns, rival):
+            own, other = (geometric([one.relative(name) for one in shared]) for name in (OURS, rival))
+            found.append(
+                (own / other, f"{rival} has {len(shared)} of {len(columns)} columns: {other:.3f}, ours {own:.3f}")
+            )
+    if not found:
+        return []
+    share, told = max(found)
+    return [f"* The strongest rival with some columns only: {told} there, {1 - share:.1%} less."]
 
 
 def _everywhere(columns: Sequence[Column], method: str) -> bool:
