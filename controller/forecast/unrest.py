@@ -13,6 +13,10 @@ from controller.forecast.levels import Levels
 _MEMORIES = np.array([10.0, 60.0, 500.0])
 """Strides."""
 
+_RECENT = 3.0
+"""While the record is shorter than a memory, the memory is a third of the record: in the first minutes a rise that is
+over must not go on promising another one."""
+
 _LEAST_SHARE = 0.3
 """Of the long memory's unrest: a calm hour does not promise a calm next one."""
 
@@ -48,7 +52,7 @@ class Unrest:
         if not self.count:
             return replace(self, expected=level)
         surprise = self.total / self.count
-        weights = np.maximum(1 / _MEMORIES, 1 / (self.strides + 1))
+        weights = np.maximum(1 / _MEMORIES, min(1.0, _RECENT / (self.strides + 1)))
         surprises = self.surprises + weights * (surprise - self.surprises)
         return Unrest(level, surprises, self.strides + 1, newest=(*self.newest[-(_NEWEST - 1) :], surprise))
 
