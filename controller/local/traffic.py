@@ -20,7 +20,7 @@ class TrafficOptions:
 
     trace: str = "day_rise_fall"
     speed: float = 120.0
-    rate_scale: float = 0.08
+    rate_scale: float = 0.1
     prompt_tokens_max: int = 256
     output_tokens_max: int = 128
 
