@@ -27,6 +27,7 @@ def scaling_group(policy: Policy, *, every_s: int) -> Group:
             *_forecast(policy),
             *_late_capacity(),
             _at_limit(),
+            _budget_binding(),
             _second_writer(),
             _flapping(),
             _actuation_failing(),
@@ -201,6 +202,18 @@ def _at_limit() -> Alert:
         team=Team.CAPACITY,
         summary=f"{_HERE} needs {{{{ $value }}}} replicas for its demand now, more than the policy allows.",
         impact="Requests queue and are shed until demand falls or limits.max_replicas is raised.",
+    )
+
+
+def _budget_binding() -> Alert:
+    return Alert(
+        name="BudgetBinding",
+        expr=f"{selector(exported.BUDGET_WANTED)} > {selector(exported.BUDGET_LIMIT)}",
+        hold="10m",
+        severity=Severity.TICKET,
+        team=Team.CAPACITY,
+        summary="Deployments together want {{ $value | humanize }} of {{ $labels.resource }}, more than the budget.",
+        impact="Deployments of low priority get fewer replicas than they need; their requests queue and are shed.",
     )
 
 

@@ -310,6 +310,13 @@ def _lead() -> tuple[Panel, ...]:
             queries=(Query(of(exported.LEAD_TIME), f"p{{{{quantile}}}} {_HERE} {{{{source}}}}"),),
         ),
         Panel(
+            title="Lead time by layer",
+            description="What replica, worker and node each add to the P90 lead time. source: as for the lead time.",
+            unit=Unit.SECONDS,
+            queries=(Query(of(exported.LEAD_LAYER), f"{{{{layer}}}} {_HERE} {{{{source}}}}"),),
+            shape=Shape.STACK,
+        ),
+        Panel(
             title="Breakdown of starts",
             description="Ray's start-up of a replica, and its constructor within it: weights and compilation.",
             unit=Unit.MILLISECONDS,

@@ -29,6 +29,7 @@ def fleet() -> Any:
         sections=(
             Section("Cost of the time shown", _cost()),
             Section("Where the replicas go", _use()),
+            Section("The budget of all deployments", _budget()),
             Section("Against other ways", _saving()),
             Section("Nodes and GPUs", _nodes()),
         ),
@@ -152,6 +153,35 @@ def _use() -> tuple[Panel, ...]:
                 Query(f"sum({_hours(of(exported.STOPPING_REPLICAS))}) * $gpus_per_replica", "stopping"),
             ),
             shape=Shape.BAR_GAUGE,
+        ),
+    )
+
+
+def _budget() -> tuple[Panel, ...]:
+    limit, held, wanted = (of(one) for one in (exported.BUDGET_LIMIT, exported.BUDGET_HELD, exported.BUDGET_WANTED))
+    return (
+        Panel(
+            title="Budget: wanted and held",
+            description="Of each resource that the policy's budget bounds, in its own unit; dashed, the limit.",
+            unit=Unit.COUNT,
+            queries=(
+                Query(wanted, "wanted {{resource}}"),
+                Query(held, "held {{resource}}"),
+                Query(limit, "limit {{resource}}"),
+            ),
+            width=12,
+            dashed=("/^limit/",),
+        ),
+        Panel(
+            title="Wanted and held, as a share of the budget",
+            description="Wanted above 100 %: some deployment goes short; its binding reason is budget.",
+            unit=Unit.SHARE,
+            queries=(
+                Query(ratio(wanted, limit), "wanted {{resource}}"),
+                Query(ratio(held, limit), "held {{resource}}"),
+            ),
+            width=12,
+            thresholds=((1, "red"),),
         ),
     )
 
