@@ -47,6 +47,8 @@ from tests.cluster import (
 EFFORT = Effort(nodes=500, seconds=5.0)
 law = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 """A solver may take its time on a busy machine."""
+costly_law = settings(law, max_examples=12)
+"""Solves two problems to the end for each example."""
 accelerators = st.sampled_from([L4, L4, H100])
 names = [DeploymentId("app", letter) for letter in "abc"]
 
@@ -268,7 +270,7 @@ def test_the_order_of_the_inputs_does_not_matter(given: ClusterInput, random) ->
     assert planned(other) == planned(given)
 
 
-@law
+@costly_law
 @given(clusters(), st.data())
 def test_more_demand_never_serves_less(given: ClusterInput, data: st.DataObject) -> None:
     """Weighted GPUs that get a place, those due first counted first, do not shrink when more is wanted."""
@@ -298,7 +300,7 @@ def test_what_is_ordered_is_not_ordered_again(given: ClusterInput) -> None:
     assert all(one.new == 0 for one in again.pools)
 
 
-@law
+@costly_law
 @given(clusters(), st.data())
 def test_more_demand_never_costs_less_where_nobody_goes_short(given: ClusterInput, data: st.DataObject) -> None:
     """Where some go short, serving another one first may be cheaper."""

@@ -40,6 +40,7 @@ def test_the_rules_are_right() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should_and_only_then(path: Path) -> None:
     result = promtool("test", "rules", path)

@@ -92,7 +92,7 @@ def test_the_time_a_tick_may_take_follows_the_interval() -> None:
 def test_objectives_and_names_follow_the_policy() -> None:
     text = to_yaml(document(load_policy(ROOT / "manifests/policies/local.yaml").policy, Format.PROMETHEUS), "")
 
-    assert "vector(0.5)" in text
+    assert "vector(0.05)" in text
     assert 'deployment="LLMServer:tiny"' in text
     assert "LLMServer:large" not in text
 

@@ -329,6 +329,7 @@ def test_a_server_address_that_is_no_url_is_refused():
         PrometheusCollector(base_url="prometheus:9090", session=None, clock=None)
 
 
+@pytest.mark.stack
 @needs_prometheus
 async def test_through_prometheus_everything_looks_as_if_scraped_directly(  # noqa: PLR0917
     prometheus, collector, session, clock, serve_page, capture
@@ -353,6 +354,7 @@ async def test_through_prometheus_everything_looks_as_if_scraped_directly(  # no
         assert before <= seen.at <= clock.now()
 
 
+@pytest.mark.stack
 @needs_prometheus
 async def test_an_expired_gauge_is_absent_at_once_and_a_target_that_is_down_has_failed(
     prometheus, collector, serve, capture
@@ -380,6 +382,7 @@ async def test_an_expired_gauge_is_absent_at_once_and_a_target_that_is_down_has_
     assert shown[source].at < idle[source].at < down[source].at
 
 
+@pytest.mark.stack
 @needs_prometheus
 async def test_a_real_server_that_refuses_the_query_is_quoted(prometheus, collector):
     scrapes = await until(

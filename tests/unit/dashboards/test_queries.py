@@ -11,6 +11,7 @@ from tests.panels import annotation_queries, ask, boards, panel_queries, sent
 from tests.recorded_prometheus import recorded_prometheus
 
 
+@pytest.mark.stack
 @pytest.mark.timeout(120)
 async def test_every_query_returns_data_or_has_its_reason_not_to(tmp_path: Path) -> None:
     """All in one test, because starting Prometheus and waiting for rates takes seconds."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controller.cli.main import main
 from controller.decisions.checkpoint import restore, save
 from controller.decisions.lines import answer, read_lines
 from controller.decisions.message import PlanLine, dump_line, json_schema
@@ -67,12 +68,19 @@ def text_of(lines: list[object]) -> str:
     return "".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines)
 
 
-def run(arguments: list[str], lines: list[object]) -> tuple[int, list[dict], str]:
-    """As a user runs it, in a process of its own."""
-    done = subprocess.run(
-        command(arguments), input=text_of(lines), capture_output=True, text=True, check=False, timeout=50
-    )
-    return done.returncode, [json.loads(answered) for answered in done.stdout.splitlines()], done.stderr
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The whole command, without the seconds that a process of its own takes to start."""
+
+    def of(arguments: list[str], lines: list[object]) -> tuple[int, list[dict], str]:
+        monkeypatch.setattr("sys.argv", ["foreserve", "decide", *arguments])
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text_of(lines).encode())))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), [json.loads(answered) for answered in said.out.splitlines()], said.err
+
+    return of
 
 
 def command(arguments: list[str]) -> list[str]:
@@ -80,7 +88,7 @@ def command(arguments: list[str]) -> list[str]:
     return [sys.executable, "-c", start, "decide", *arguments]
 
 
-def test_demand_that_rises_is_answered_with_more_replicas(policy):
+def test_demand_that_rises_is_answered_with_more_replicas(run, policy):
     lines = [line(10.0 * tick, 10 if tick < 5 else 70) for tick in range(8)]
     code, answers, errors = run(["--policy", str(policy)], lines)
 
@@ -118,7 +126,7 @@ def test_a_bad_line_is_told_by_number_and_key_and_changes_nothing(policy, bad, k
     assert answers[2]["plan"] == ask(policy, [line(0), line(10)])[1]["plan"]
 
 
-def test_bad_lines_are_told_on_both_sides_and_at_the_end(policy):
+def test_bad_lines_are_told_on_both_sides_and_at_the_end(run, policy):
     arguments = ["--policy", str(policy), "--max-line-bytes", "1000"]
     code, answers, errors = run(arguments, [line(0), "x" * 5000, line(10)])
 
@@ -127,7 +135,7 @@ def test_bad_lines_are_told_on_both_sides_and_at_the_end(policy):
     assert "foreserve: line 2: longer than 1000 bytes; raise --max-line-bytes" in errors
 
 
-def test_a_bad_line_ends_it_when_asked_to(policy):
+def test_a_bad_line_ends_it_when_asked_to(run, policy):
     code, answers, _ = run(["--policy", str(policy), "--on-error", "stop"], [line(0), "{", line(10)])
 
     assert (code, len(answers)) == (2, 2)
@@ -165,7 +173,7 @@ def test_memory_is_kept_in_the_file_and_gone_on_from(policy, tmp_path):
     assert list(tmp_path.glob("state.*")) == []
 
 
-def test_a_file_that_is_no_memory_is_left_alone(policy, tmp_path):
+def test_a_file_that_is_no_memory_is_left_alone(run, policy, tmp_path):
     state = tmp_path / "state"
     state.write_text("notes")
     code, _, errors = run(["--policy", str(policy), "--state", str(state)], [])
@@ -184,7 +192,7 @@ def test_what_was_not_applied_is_not_ordered(policy, told):
     assert answers[2]["ledger"] == []
 
 
-def test_sigterm_keeps_the_memory(policy, tmp_path):
+def test_sigterm_keeps_the_memory(run, policy, tmp_path):
     state = tmp_path / "state"
     process = subprocess.Popen(
         command(["--policy", str(policy), "--state", str(state)]), stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controller.cli.exit_codes import ExitCode
+from controller.cli.main import main
 from controller.cli.up import seconds
 from controller.errors import BadInputError
 from controller.local.stack import PROMETHEUS, StackOptions
 
-FORESERVE = Path(sys.executable).with_name("foreserve")
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    def invoke(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["foreserve", "up", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return invoke
 
 
 @pytest.mark.parametrize(
@@ -28,39 +40,27 @@ def test_anything_else_is_refused_with_what_would_be_right(text: str) -> None:
         seconds(text)
 
 
-def test_a_taken_port_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+def test_a_taken_port_is_one_message_and_exit_code_2(up: Invoke, tmp_path: Path) -> None:
     policy = Path(__file__).parents[3] / "manifests/policies/local.yaml"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        done = subprocess.run(
-            [FORESERVE, "up", "--headless", f"--port={port}", f"--policy={policy}", f"--folder={tmp_path}"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        code, out, err = up("--headless", f"--port={port}", f"--policy={policy}", f"--folder={tmp_path}")
 
-    assert done.returncode == ExitCode.BAD_INPUT
-    assert f"port {port} for the OpenAI-compatible API is taken by" in done.stderr
-    assert "choose another with --port" in done.stderr
-    assert done.stdout == ""
+    assert code == ExitCode.BAD_INPUT
+    assert f"port {port} for the OpenAI-compatible API is taken by" in err
+    assert "choose another with --port" in err
+    assert out == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_policy_stops_it_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_wrong_policy_stops_it_before_anything_is_started(up: Invoke, tmp_path: Path) -> None:
     policy = tmp_path / "p.yaml"
     policy.write_text("version: 2\n")
 
-    done = subprocess.run(
-        [FORESERVE, "up", f"--policy={policy}", f"--folder={tmp_path / 'f'}"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    code, _, err = up(f"--policy={policy}", f"--folder={tmp_path / 'f'}")
 
-    assert done.returncode == ExitCode.BAD_INPUT
-    assert str(policy) in done.stderr
+    assert code == ExitCode.BAD_INPUT
+    assert str(policy) in err
     assert not (tmp_path / "f").exists()
 
 

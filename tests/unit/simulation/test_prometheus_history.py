@@ -16,7 +16,10 @@ from controller.simulation.from_prometheus import read_prometheus
 from tests.records import CHAT
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
-pytestmark = pytest.mark.skipif(not (PROMETHEUS and PROMTOOL), reason="needs prometheus (apt install prometheus)")
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(not (PROMETHEUS and PROMTOOL), reason="needs prometheus (apt install prometheus)"),
+]
 
 START, HOUR, SCRAPE_S = 1_700_000_000, 3600, 15
 SERIES = {
