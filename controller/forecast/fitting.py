@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from controller.domain.snapshot import History
@@ -15,6 +15,9 @@ from controller.forecast.fitted import VERSION, FittedModel, Forest
 from controller.forecast.past import Past
 from controller.forecast.seasons import season_s
 from controller.forecast.target import Target
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 _LEAST_ROWS = 200
 _MOST_ROWS = 8000
@@ -72,6 +75,9 @@ def _varies(column: FloatArray) -> bool:
 
 
 def _forest(rows: FloatArray, target: FloatArray, telling: list[int], probability: float, seed: int) -> Forest:
+    # 120 MB that only the process which fits should hold.
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415
+
     model = HistGradientBoostingRegressor(
         loss="quantile",
         quantile=probability,

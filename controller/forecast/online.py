@@ -40,6 +40,8 @@ _TYPICAL_ERRORS = 3.0
 """The band reaches above the recent peak only by this many typical errors (of a random walk over the
 horizon): that demand once jumped from 4 to 16 does not mean that it may now jump from 16 to 28."""
 
+_FEWEST_OPEN = 3
+
 _PEAK_HORIZONS = 20.0
 """A peak is forgotten over this many horizons."""
 
@@ -188,7 +190,8 @@ def predict(track: Track) -> Prediction:
     blend = mean(weights, quantiles)
     expected = mean(weights, points[:, :, None])
     highest = np.maximum(track.peak, expected + _TYPICAL_ERRORS * spec.per_horizon**0.5 * track.unrest.typical)
-    served = np.minimum(np.maximum(blend + scales[-1] * track.correction.offsets, 0.0), highest)
+    corrected = blend + scales[-1] * track.correction.offsets + _outrun(track)
+    served = np.minimum(np.maximum(corrected, 0.0), highest)
     leading = int(weights[-1].sum(axis=1).argmax())
     return Prediction(track.at, points, scales, quantiles, blend, np.maximum.accumulate(served), leading)
 
@@ -206,6 +209,23 @@ def _points(moment: Moment, rows: int) -> FloatArray:
         points[:, first:last] = candidate.points(moment)
         first = last
     return points
+
+
+def _outrun(track: Track) -> FloatArray | float:
+    """By how much most open predictions were exceeded already, at least 0, per probability.
+
+    A maximum that is above what was said stays above it, so a climb shows in the older half of the open
+    predictions before any of them is due. Noise exceeds one or the other, a climb most of them.
+    """
+    spec = track.spec
+    old = [one for one in track.waiting if one.prediction.at <= track.at - 0.5 * spec.horizon_s]
+    if spec.target is not Target.MAXIMUM or len(old) < _FEWEST_OPEN:
+        return 0.0
+    offsets = track.correction.offsets
+    said = np.array([one.prediction.blend + one.prediction.scales[-1] * offsets for one in old])
+    beyond = np.array([one.largest for one in old])[:, None] - said
+    outrun: FloatArray = np.maximum(np.median(beyond, axis=0), 0.0)
+    return outrun
 
 
 def _peak(track: Track, value: float, elapsed_s: float) -> float:

@@ -207,3 +207,26 @@ def test_no_quantile_is_ever_negative_or_nan() -> None:
     for end in range(20, len(falling), 7):
         values = [value for _, value in band(falling[:end]).quantiles]
         assert all(math.isfinite(value) and value >= 0 for value in values)
+
+
+def noisy(levels: Sequence[float], seed: int = 3) -> list[float | None]:
+    return list((np.array(levels) * np.random.default_rng(seed).normal(1.0, 0.06, len(levels))).tolist())
+
+
+CALM = [10.0] * (3 * HOUR)
+CLIMB = [10.0 * 1.04 ** (bin_ * STEP_S / 60) for bin_ in range(180)]
+"""Four per cent a minute for a quarter of an hour."""
+
+
+def test_a_long_climb_is_carried_on_although_all_hours_before_were_calm() -> None:
+    forecast = band(noisy([*CALM, *CLIMB]), horizon_s=450)
+
+    assert forecast.quantile(0.5) > 1.12 * CLIMB[-1]
+
+
+def test_calm_after_a_climb_is_forecast_as_calm() -> None:
+    high = [CLIMB[-1]] * 360
+
+    forecast = band(noisy([*CALM, *CLIMB, *high]), horizon_s=450)
+
+    assert forecast.quantile(0.5) < 1.25 * CLIMB[-1]

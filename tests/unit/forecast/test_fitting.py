@@ -1,5 +1,7 @@
 """A fitted model sees the day, is the same for a seed, and answers as scikit-learn would."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -133,7 +135,8 @@ def test_a_track_goes_on_after_being_stored() -> None:
     restored = load_track(dump(track))
 
     assert restored is not None
-    assert predict(restored).served.tolist() == predict(track).served.tolist()
+    # A horizon's open predictions are not kept.
+    assert predict(restored).served.tolist() == predict(replace(track, waiting=())).served.tolist()
     assert advance(restored, at=5.0 * 301, value=31.0).levels.last == 31
 
 
