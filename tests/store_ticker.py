@@ -35,16 +35,29 @@ def tick_history(tick: int) -> History:
     return History(start=0.0, step_s=STEP_S, values=tuple(float(n) for n in range(tick)))
 
 
+def ticks_finished(path: Path) -> int:
+    """How many ticks all tickers of this store have finished."""
+    counted = _count_of(path)
+    return counted.stat().st_size if counted.exists() else 0
+
+
+def _count_of(path: Path) -> Path:
+    """The file that has a byte for each finished tick."""
+    return path.with_name(f"{path.name}.ticks")
+
+
 def tick_forever(path: Path) -> None:
     store = SqliteStore(path)
     store.load()
     tick = store.last_tick()
+    counted = _count_of(path).open("ab", buffering=0)
     while True:
         tick += 1
         store.begin(tick_record(tick), tick_state(tick))
         store.finish(
             tick_record(tick), tick_state(tick), Kept([(CHAT, signal, tick_history(tick)) for signal in (*Signal,)])
         )
+        counted.write(b".")
 
 
 def main(path: Path) -> None:

@@ -101,6 +101,12 @@ class DeploymentTold(_Part):
 
     deployment: _Name
     target: _Count | None = Field(default=None, description="Replicas asked for now; null: not known.")
+    target_age_s: _Seconds = Field(
+        default=0.0,
+        description="Seconds since `target` was read; one read before the last plan was applied tells nothing.",
+    )
+    config_replicas: _Count | None = Field(default=None, description="Replicas that a redeploy resets the target to.")
+    updating: bool = Field(default=False, description="Being redeployed; while it is, nothing is lowered.")
     replicas: Replicas | None = Field(default=None, description="null: not known.")
     deployed: bool = Field(default=True, description="false: it is known not to exist.")
     demand: dict[_Signal, Told] = Field(
@@ -121,15 +127,24 @@ class DeploymentTold(_Part):
     stop_streams: tuple[_NotNegative | None, ...] = Field(
         default=(), max_length=32, description="Requests on the replicas that would stop first, in that order."
     )
-    config_digest: str | None = Field(default=None, max_length=500, description="Changes with a redeploy.")
+    config_digest: str | None = Field(
+        default=None, max_length=500, description="Changes with a redeploy; without it, engines teach nothing."
+    )
     lead_time_s: Told | None = Field(default=None, description="Time to ready (P90) as another system measured it.")
     started_s: tuple[Annotated[float, Field(gt=0, le=86_400)], ...] = Field(
         default=(),
         max_length=1000,
         description="How long replicas took to start that became ready since the last line.",
     )
-    engines: tuple[EngineTold, ...] = Field(default=(), max_length=10_000)
-    service: ServiceTold | None = None
+    engines: tuple[EngineTold, ...] = Field(
+        default=(),
+        max_length=10_000,
+        description="One entry for each serving engine; one that overlaps what was learned from already is passed over.",
+    )
+    service: ServiceTold | None = Field(
+        default=None,
+        description="null: no request got a first token; the safe share of a full load is learned from it.",
+    )
     applied: Applied | None = Field(
         default=None, description="What came of the last plan; left out: applied if `target` is what was planned."
     )

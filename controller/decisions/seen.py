@@ -8,8 +8,9 @@ from controller.decisions.message import DeploymentTold, EngineTold, LatencyTold
 from controller.domain.engine import EngineInterval, ServiceOutcomes
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
+from controller.domain.scrape import SourceHealth, SourceKind
 from controller.domain.signals import MEASURED
-from controller.domain.snapshot import NOT_DEPLOYED, Latency, ReplicaCounts, Snapshot, StartupSample
+from controller.domain.snapshot import NOT_DEPLOYED, UPDATING, Latency, ReplicaCounts, Snapshot, StartupSample
 from controller.window.engine_work import EngineWork
 
 _NOT_TOLD = Unknown("not told")
@@ -26,10 +27,10 @@ def snapshot_of(wanted: DeploymentId, told: DeploymentTold | None, *, at: float,
         at=at,
         id=wanted,
         target_replicas=told.target if told.deployed else None,
-        config_replicas=None,
+        config_replicas=told.config_replicas,
         config_digest=told.config_digest,
         replicas=_counts(told),
-        status="TOLD" if told.deployed else NOT_DEPLOYED,
+        status=_status(told),
         demand={signal: _reading(found.get(signal.value), max_age_s) for signal in MEASURED},
         queued_requests=_reading(told.queued_requests, max_age_s),
         shed_per_s=_reading(told.shed_per_s, max_age_s),
@@ -43,6 +44,7 @@ def snapshot_of(wanted: DeploymentId, told: DeploymentTold | None, *, at: float,
         startups=tuple(
             StartupSample(id=wanted, replica_id="", ready_at=at, seconds=seconds) for seconds in told.started_s
         ),
+        sources=(SourceHealth(source="line", kind=SourceKind.SERVE, age_s=told.target_age_s, stale=False),),
         blind_spots=told.blind_spots,
     )
 
@@ -55,6 +57,12 @@ def engine_work_of(told: DeploymentTold | None) -> EngineWork:
         intervals=tuple(_interval(engine) for engine in told.engines),
         outcomes=None if told.service is None else _service(told.service),
     )
+
+
+def _status(told: DeploymentTold) -> str:
+    if not told.deployed:
+        return NOT_DEPLOYED
+    return UPDATING if told.updating else "TOLD"
 
 
 def _counts(told: DeploymentTold) -> ReplicaCounts | None:

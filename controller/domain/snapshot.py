@@ -15,6 +15,9 @@ _NOT_OBSERVED = Unknown("not observed")
 NOT_DEPLOYED = "NOT_DEPLOYED"
 """``Snapshot.status`` of a deployment that Serve does not have, which is more than not knowing."""
 
+UPDATING = "UPDATING"
+"""``Snapshot.status`` of a deployment that Serve is redeploying."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.domain.plan import Reason, Step
-from controller.domain.snapshot import Snapshot
+from controller.domain.snapshot import UPDATING, Snapshot
 from controller.domain.state import DeploymentMemory
 from controller.planner.size import SPARE_SHARE, Sizing
 from controller.policy.model import Stabilisation
@@ -101,7 +101,7 @@ def _unseen(snapshot: Snapshot) -> tuple[Reason, str] | None:
 def _unsettled(snapshot: Snapshot) -> tuple[Reason, str] | None:
     if snapshot.replicas is not None and snapshot.replicas.stopping > 0:
         return Reason.UNSETTLED, f"{snapshot.replicas.stopping} still stopping"
-    if snapshot.status == "UPDATING":
+    if snapshot.status == UPDATING:
         return Reason.UNSETTLED, "the deployment is being updated"
     return None
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from controller.decisions.checkpoint import restore, save
 from controller.decisions.lines import answer, read_lines
 from controller.decisions.message import PlanLine, dump_line, json_schema
 from controller.decisions.session import Session
-from controller.domain.plan import Action
+from controller.domain.plan import Action, CapacitySource
 from controller.domain.reading import Known
 from controller.domain.signals import MEASURED
+from controller.loop.perception import Perception
+from controller.planner.ownership import REDEPLOY, SECOND_WRITER, read_at
 from controller.policy.load import load_policy
 from controller.simulation.controlled import run_control_loop
 from controller.simulation.demand import Demand
@@ -192,6 +195,33 @@ def test_what_was_not_applied_is_not_ordered(policy, told):
     assert answers[2]["ledger"] == []
 
 
+def test_nothing_is_lowered_while_a_deployment_is_updated(policy):
+    lines = [line(10.0 * tick, 10, target=4, updating=tick >= 10) for tick in range(30)]
+    answers = ask(policy, lines)
+    settled = ask(policy, [line(10.0 * tick, 10, target=4) for tick in range(30)])
+
+    assert {one["plan"][0]["action"] for one in answers} == {"none"}
+    assert answers[-1]["plan"][0]["reason"] == "unsettled"
+    assert "scale_down" in {one["plan"][0]["action"] for one in settled}
+
+
+@pytest.mark.parametrize(
+    ("more", "cause"),
+    [
+        ({}, SECOND_WRITER),
+        ({"config_replicas": 2}, SECOND_WRITER),
+        ({"config_replicas": 1}, REDEPLOY),
+        ({"target_age_s": 10.0}, None),
+    ],
+)
+def test_a_target_that_is_not_ours_is_told_by_the_configuration_and_by_when_it_was_read(policy, more, cause):
+    applied = {"applied": {"status": "applied"}}
+    answers = ask(policy, [line(0.0), line(10.0, 70), line(20.0, 70, target=1, **applied, **more)])
+
+    assert answers[1]["plan"][0]["desired"] == 4
+    assert [one["cause"] for one in answers[2]["conflicts"]] == ([] if cause is None else [cause])
+
+
 def test_sigterm_keeps_the_memory(run, policy, tmp_path):
     state = tmp_path / "state"
     process = subprocess.Popen(
@@ -235,7 +265,9 @@ class Records:
         self.taken.append(record)
 
 
-def as_line(snapshot) -> bytes:
+def as_line(snapshot, work) -> bytes:
+    """Everything that the planner uses."""
+
     def told(reading):
         known = isinstance(reading, Known)
         return {"value": reading.value, "age_s": reading.age_s} if known else {"unknown": reading.reason}
@@ -246,18 +278,39 @@ def as_line(snapshot) -> bytes:
         "target": snapshot.target_replicas,
         "replicas": {"running": counts.ready, "starting": counts.starting, "stopping": counts.stopping},
         "demand": {signal.value: told(snapshot.reading(signal)) for signal in MEASURED},
+        "target_age_s": snapshot.at - read_at(snapshot),
+        "config_replicas": snapshot.config_replicas,
+        "updating": snapshot.status == "UPDATING",
+        "shed_per_s": told(snapshot.shed_per_s),
+        "latency": {one.name: told(getattr(snapshot.latency, one.name)) for one in fields(snapshot.latency)},
+        "lead_time_s": told(snapshot.startup_p90_s),
         "idle": snapshot.idle,
         "at_the_door": told(snapshot.at_the_door),
         "stop_streams": snapshot.stop_streams,
         "blind_spots": snapshot.blind_spots,
         "config_digest": snapshot.config_digest,
         "started_s": [start.seconds for start in snapshot.startups],
+        "engines": [asdict(interval) for interval in work.intervals],
+        "service": None if work.outcomes is None else asdict(work.outcomes),
     }
     return json.dumps({"schema": 1, "at": snapshot.at, "deployments": [deployment]}).encode()
 
 
-def test_told_what_the_loop_saw_it_decides_what_the_loop_decided(policy):
-    """The filter and the loop are one brain: forecasts, orders and targets are equal, tick by tick."""
+@pytest.fixture
+def engine_work(monkeypatch):
+    """What the loop's engines did, by the time of the tick."""
+    seen, perceive = {}, Perception.engine_work
+
+    def noted(perception, deployment, now):
+        seen[now] = perceive(perception, deployment, now)
+        return seen[now]
+
+    monkeypatch.setattr(Perception, "engine_work", noted)
+    return seen
+
+
+def test_told_what_the_loop_saw_it_decides_what_the_loop_decided(policy, engine_work):
+    """The filter and the loop are one brain: capacity, forecasts and targets are equal, tick by tick."""
     parts = [steady(1, 300), steady(14, 600, seed=1), steady(1, 600, seed=2)]
     demand = Demand(
         arrival_s=np.concatenate([part.arrival_s + at for part, at in zip(parts, (0, 300, 900), strict=True)]),
@@ -278,9 +331,13 @@ def test_told_what_the_loop_saw_it_decides_what_the_loop_decided(policy):
     )
     session = Session(loaded)
     seen = [record.deployments[0] for record in records.taken]
-    answers = [answer(session, as_line(one.snapshot), place).plan[0] for place, one in enumerate(seen, start=1)]
+    lines = [as_line(one.snapshot, engine_work[one.snapshot.at]) for one in seen]
+    answers = [answer(session, one, place).plan[0] for place, one in enumerate(lines, start=1)]
 
     decided = [one.decision for one in seen]
     assert [one.desired for one in answers] == [one.desired for one in decided]
     assert [one.forecasts for one in answers] == [one.forecasts for one in decided]
+    assert [one.capacity for one in answers] == [one.capacity for one in decided]
+    assert [one.steps for one in answers] == [one.steps for one in decided]
+    assert decided[-1].capacity.source is CapacitySource.LEARNED
     assert {one.action for one in decided} >= {Action.SCALE_UP, Action.SCALE_DOWN}
