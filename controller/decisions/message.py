@@ -139,7 +139,7 @@ class DeploymentTold(_Part):
     engines: tuple[EngineTold, ...] = Field(
         default=(),
         max_length=10_000,
-        description="One entry for each serving engine; one that overlaps what was learned from already is passed over.",
+        description="One for each serving engine; one that overlaps what was learned from already is passed over.",
     )
     service: ServiceTold | None = Field(
         default=None,
