@@ -48,7 +48,10 @@ class AdaptiveForecaster:
         deployment: DeploymentId | None = None,
         promised: float | None = None,
     ) -> Forecast | Unknown:
-        """Quantiles of the maximum of ``signal`` over the next longer of ``HORIZONS_S``; see ``Forecaster``.
+        """Quantiles of the maximum of ``signal`` over the next longer of ``HORIZONS_S``.
+
+        ``quantiles`` are probabilities in (0, 1); trust depends on the ``promised`` one of them, the highest when None.
+        With ``deployment`` what was learned before is used; without it the history alone.
 
         Unknown with less than 60 s (or six measurements) known, when the newest is older than 30 s (or two
         measurements), when less than half of the last horizon is known, or when trust is lost. A track whose

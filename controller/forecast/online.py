@@ -166,11 +166,6 @@ def advance(
     return _predict(track) if at >= track.next_origin - 0.5 * track.spec.step_s else track
 
 
-def missing_until(track: Track, at: float) -> Track:
-    """Go on after a stretch of which nothing is known, however long."""
-    return advance(track, at=at, value=None)
-
-
 def looking_back(track: Track, look: Retrospect) -> Track:
     """Use what the days before say from now on."""
     return replace(track, look=look)
