@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.plan import Decision, Outcome
@@ -53,6 +54,33 @@ class Actuator(Protocol):
 
     async def read_state(self) -> ServeState | None:
         """Read the target system's state right now, for the re-check before acting; None if unreachable."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class ClusterObserver(Protocol):
+    """Reads the cluster that replicas run on. What cannot be read is reported in the result, never raised."""
+
+    async def observe(self, now: float) -> ClusterFound:
+        """Read nodes, worker groups, pools, and news of refusals. Occupants of workers are left to the caller."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class LayerActuator(Protocol):
+    """Sets the targets of one layer below the replicas. They are absolute, so setting one twice changes nothing."""
+
+    async def apply(self, step: LayerStep, found: ClusterFound) -> LayerOutcome:
+        """Set one target with the lever that its owner honours, and read it back. Never raises.
+
+        ``found`` is what the plan was made from; a target that is not as found any more is not overwritten.
+        """
         ...
 
     async def close(self) -> None:

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from controller.domain.cluster import LayerStep
 from controller.domain.layer import Layer
 from controller.domain.placement import ClusterPlan, GroupTarget, PoolTarget
 from controller.domain.plan import Action, Decision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerStep:
-    """One target to be set, absolute. ``most`` is a worker group's upper bound; nodes and replicas have none.
-
-    ``up`` says whether it adds capacity, or makes room for more.
-    """
-
-    layer: Layer
-    name: str
-    found: int
-    wanted: int
-    up: bool
-    detail: str
-    most: int | None = None
 
 
 def in_layer_order(
