@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from controller.domain.cluster import LayerStep
 from controller.domain.layer import Layer
 from controller.domain.placement import ClusterPlan, GroupTarget, PoolTarget
 from controller.domain.plan import Action, Capacity, CapacitySource, Decision, Reason
-from controller.domain.cluster import LayerStep
 from controller.planner.placement.order import in_layer_order
 from tests.cluster import CHAT, CODE, lead
 
