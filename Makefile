@@ -15,7 +15,8 @@ setup: ## Install what is missing (system packages, .venv, locked packages)
 up: setup ## Start everything and show Foreserve scale a live LLM service; ARGS="--duration 5m --report out/"
 	@$(BIN)/foreserve up $(ARGS)
 
-test: setup ## Set up and run every check and every test
+test: ## Set up, with what only tests use, and run every check and every test
+	@requirements/setup.sh tests
 	@$(MAKE) --no-print-directory check
 
 check: fmt lint types imports ## Format, lint, types, import contracts, all tests

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings a Debian 12 machine to where `foreserve up` and the tests run: system packages, a virtual environment in .venv,
-# the locked Python packages and the project itself. Running it again is quick and changes nothing.
+# the locked Python packages and the project itself. With the argument `tests`, also what only tests use: Alertmanager and
+# a browser. Running it again is quick and changes nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -22,6 +23,7 @@ as_root() {
 
 # System packages: Prometheus, the libraries that vLLM's CPU engine links to, and venv support where Python is Debian's own.
 wanted=(prometheus libnuma1 libgomp1 libatomic1)
+[ "${1:-}" != tests ] || wanted+=(prometheus-alertmanager chromium)
 "$python" -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
 missing=()
 for package in "${wanted[@]}"; do

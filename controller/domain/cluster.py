@@ -1,4 +1,4 @@
-"""The cluster as it is found: nodes with their workers, worker groups, GPU node pools, and what came of setting them."""
+"""The cluster as it is found: nodes with workers, worker groups, GPU node pools; and what came of setting them."""
 
 from __future__ import annotations
 
