@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from controller.api.routes import RecordReader, api
 from controller.api.server import ApiServer, listen
+from controller.api.tokens import TokenFile, Tokens, parse_tokens
 from controller.assembly import Memory, Surroundings, control_loop, serve_client
 from controller.clients.serve import ServeClient
 from controller.clock import SystemClock
@@ -62,6 +63,8 @@ async def run(
     """
     clock, stop = SystemClock(), stop or asyncio.Event()
     policy_file = PolicyFile(settings.policy)
+    log = json_log(sys.stderr, clock)
+    tokens = _tokens(settings, log)
     async with AsyncExitStack() as cleanup:
         listening = cleanup.enter_context(listen(settings.host, settings.port))
         store = cleanup.enter_context(closing(_open_store(settings.store)))
@@ -70,7 +73,7 @@ async def run(
         serve_problem = await _problem_with(client)
         if serve_problem and require_serve:
             raise UnavailableError(serve_problem)
-        log, metrics, latest = json_log(sys.stderr, clock), MetricsExporter(), LatestTick(clock)
+        metrics, latest = MetricsExporter(), LatestTick(clock)
         exporters: list[Exporter] = [metrics, latest, LogExporter(log)]
         loop = control_loop(
             settings,
@@ -84,7 +87,13 @@ async def run(
         )
         cleanup.push_async_callback(loop.close)
         records = _record_reader(settings.store)
-        routes = api(latest=latest, policy=lambda: policy_file.current, records=records, registry=metrics.registry)
+        routes = api(
+            latest=latest,
+            policy=lambda: policy_file.current,
+            records=records,
+            registry=metrics.registry,
+            tokens=tokens,
+        )
         server = ApiServer(routes, listening)
         for sentence in (_summary(settings, policy_file, server.address), *store.notices, *_warnings(serve_problem)):
             say(sentence)
@@ -195,6 +204,15 @@ def _remembered(path: Path) -> Memory:
     except StoreError as error:
         raise _bad_store(error) from error
     return Memory() if loaded is None else Memory(kept=loaded)
+
+
+def _tokens(settings: Settings, log: FilteringBoundLogger) -> Callable[[], Tokens]:
+    if settings.api_tokens_file is not None:
+        file = TokenFile(settings.api_tokens_file, complain=lambda why: log.error("api_tokens_rejected", problem=why))
+        return file.current
+    text = settings.api_tokens.get_secret_value() if settings.api_tokens else ""
+    known = parse_tokens(text, "FORESERVE_API_TOKENS")
+    return lambda: known
 
 
 def _bad_store(error: Exception) -> BadInputError:

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     store: Path = Field(default=Path(".foreserve/foreserve.db"), description="Where records and state are kept.")
     host: str = Field(default="127.0.0.1", description="Address that the controller's own API listens on.")
     port: int = Field(default=9900, ge=0, le=65_535, description="Its port; 0 takes any free one.")
+    api_tokens: SecretStr | None = Field(
+        default=None, description="Tokens of the controller's API, one a line: NAME SCOPE TOKEN."
+    )
+    api_tokens_file: Path | None = Field(default=None, description="File with these lines; followed while it changes.")
     advisory: bool = Field(default=False, description="Touch nothing, whatever the policy's mode.")
 
     @field_validator("ray_metrics_targets", "haproxy_urls", mode="before")
@@ -78,6 +82,13 @@ class Settings(BaseSettings):
         ]
         if len(given) > 1:
             msg = f"give one of {', '.join(given)}: each is a way to find Ray's metrics"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _one_list_of_tokens(self) -> Self:
+        if self.api_tokens is not None and self.api_tokens_file is not None:
+            msg = "give api_tokens or api_tokens_file, not both: which of them would hold?"
             raise ValueError(msg)
         return self
 

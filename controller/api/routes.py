@@ -1,17 +1,21 @@
-"""The controller's read-only HTTP API: metrics, health, and what was decided and why."""
+"""The controller's HTTP API: metrics, health, and what was decided and why."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from controller.api.access import AccessControl
+from controller.api.bodies import BodyLimits
 from controller.api.health import not_alive, not_ready
+from controller.api.tokens import Caller, Tokens
 from controller.codec import dump_record
 from controller.domain.identity import DeploymentId
 from controller.domain.record import TickRecord
@@ -43,11 +47,20 @@ def api(
     policy: Callable[[], LoadedPolicy],
     records: RecordReader,
     registry: CollectorRegistry,
+    tokens: Callable[[], Tokens] = Tokens,
+    refused: Callable[[str], None] = lambda _: None,
 ) -> FastAPI:
-    """Build the API. Nothing in it changes anything or shows a secret."""
+    """Build the API. Nothing in it shows a secret.
+
+    ``tokens`` returns those that hold now; ``refused`` is called with the reason of every refused request.
+    """
     app = FastAPI(title="Foreserve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    app.add_middleware(BodyLimits, refused=refused)
+    app.add_middleware(AccessControl, tokens=tokens, refused=refused)
     app.middleware("http")(_with_headers)
     app.exception_handler(StoreError)(_store_unreadable)
+    app.exception_handler(RequestValidationError)(_wrong_request)
+    app.exception_handler(404)(_nothing_there)
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
@@ -64,6 +77,12 @@ def api(
     async def readyz() -> Response:
         """200 once a tick was done with Ray Serve reachable; 503 with reasons otherwise."""
         return _verdict(*not_ready(latest.record))
+
+    @app.get("/api/v1/whoami")
+    async def whoami(request: Request) -> dict[str, str]:
+        """Return whose token was sent and what it allows."""
+        caller: Caller = request.state.caller
+        return {"name": caller.name, "scope": caller.scope.value}
 
     @app.get("/api/v1/state")
     async def state() -> Response:
@@ -107,6 +126,24 @@ def _verdict(*problems: str | None) -> Response:
 
 async def _store_unreadable(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=503)
+
+
+async def _nothing_there(request: Request, error: Exception) -> Response:
+    said = str(getattr(error, "detail", ""))
+    sentence = f"there is nothing at {request.url.path}" if said in {"", "Not Found"} else said
+    return JSONResponse({"detail": sentence}, status_code=404)
+
+
+async def _wrong_request(_: Request, error: Exception) -> Response:
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    return JSONResponse({"detail": "; ".join(map(_sentence, faults))}, status_code=422)
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    place, *path = fault["loc"]
+    name = ".".join(str(part) for part in path)
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{name}: {said}" if name else f"{place}: {said}"
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

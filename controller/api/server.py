@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from controller.errors import BadInputError
 
 _BACKLOG = 128
 _MOST_CONNECTIONS = 64
+_HEAD_WITHIN_S = 10.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -42,6 +46,9 @@ class ApiServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
+            http=_Protocol,
+            ws="none",
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=1,
@@ -70,3 +77,39 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
         yield
+
+
+class _Protocol(H11Protocol):
+    """Ends a connection whose next request's head does not come in time; uvicorn itself would wait for ever."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        idle_before = self._idle
+        super().data_received(data)
+        if not self._idle:
+            self._forget()
+        elif not idle_before or self._late is None:
+            self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    @property
+    def _idle(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    def _expect_head(self) -> None:
+        self._forget()
+        self._late = self.loop.call_later(_HEAD_WITHIN_S, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None

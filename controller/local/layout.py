@@ -67,6 +67,16 @@ class Layout:
         """Ray's token, readable by its owner only, for other commands; gone when the run has ended."""
         return self.run.scratch / "serve-token"
 
+    @property
+    def api_tokens(self) -> Path:
+        """Tokens of the controller's API; see ``controller.api.tokens``."""
+        return self.run.scratch / "api-tokens"
+
+    @property
+    def api_token(self) -> Path:
+        """The one token that may act there, for other commands; gone when the run has ended."""
+        return self.run.scratch / "api-token"
+
     def log(self, name: str) -> Path:
         """Path of the log called ``name``."""
         return self.root / "logs" / f"{name}.log"

@@ -71,6 +71,7 @@ class LocalStack:
         self.options = options
         self.ports = options.ports
         self.token = secrets.token_hex(32)
+        self.api_token = secrets.token_hex(32)
         self.first_token_s: float | None = None
         self.layout: Layout | None = None
         self._clock = clock
@@ -115,9 +116,10 @@ class LocalStack:
     def links(self) -> dict[str, str]:
         """Addresses worth opening, by name."""
         links = {"OpenAI API": f"{self.openai_url}/v1", "Controller": self.controller_url}
+        links["Its token"] = str(self.files.api_token)
         if self.options.with_prometheus:
             links["Prometheus"] = self.prometheus_url
-        links |= {"Ray dashboard": self.dashboard_url, "Its token": str(self.files.serve_token)}
+        links |= {"Ray dashboard": self.dashboard_url, "Ray's token": str(self.files.serve_token)}
         return links | {"Files": str(self.files.root)}
 
     def start(self, steps: Steps) -> None:
@@ -157,6 +159,7 @@ class LocalStack:
     def start_controller(self) -> Child:
         """Start the controller and wait until it is ready. Also starts it anew after its end."""
         self._children = [child for child in self._children if child.name != CONTROLLER]
+        self._write_api_tokens()
         command = [*_foreserve(), "run"]
         child = spawn(CONTROLLER, command, env=self._controller_env(), log=self.files.log("controller"))
         self._children.append(child)
@@ -215,9 +218,12 @@ class LocalStack:
             msg = f"making the model ended with exit code {code}"
             raise ForeserveError(msg)
 
+    def _write_api_tokens(self) -> None:
+        _write_private(self.files.api_token, self.api_token)
+        _write_private(self.files.api_tokens, f"up act {self.api_token}\n")
+
     def _start_ray(self) -> None:
-        self.files.serve_token.touch(mode=0o600)
-        self.files.serve_token.write_text(self.token)
+        _write_private(self.files.serve_token, self.token)
         env = ray_cluster.ray_environment(os.environ, self.files, self.ports, self.token)
         child = ray_cluster.start(self.files, self.ports, env)
         self._children.append(child)
@@ -277,6 +283,7 @@ class LocalStack:
             "FORESERVE_HAPROXY_URLS": self.options.haproxy_metrics_url or self.haproxy_metrics_url,
             "FORESERVE_STORE": str(files.records),
             "FORESERVE_PORT": str(self.ports.controller),
+            "FORESERVE_API_TOKENS_FILE": str(files.api_tokens),
         }
 
 
@@ -293,6 +300,11 @@ def require_programs(*, with_prometheus: bool) -> None:
         raise BadInputError(msg)
     if with_prometheus:
         prometheus.find_binary()
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 def _foreserve() -> list[str]:

@@ -134,3 +134,11 @@ def test_a_prometheus_token_is_found_without_other_settings(tmp_path, monkeypatc
     monkeypatch.setenv("FORESERVE_PROMETHEUS_TOKEN", "from-environment")
     assert prometheus_token(None) == "from-environment"
     assert prometheus_token(tmp_path / "token") == "from-file"
+
+
+def test_api_tokens_come_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORESERVE_API_TOKENS", "alice act 0123456789abcdef")
+
+    assert "0123456789abcdef" not in repr(load_settings(policy=POLICY))
+    with pytest.raises(BadInputError, match="give api_tokens or api_tokens_file, not both"):
+        load_settings(policy=POLICY, api_tokens_file=Path("tokens"))

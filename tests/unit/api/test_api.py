@@ -188,7 +188,11 @@ async def test_the_policy_in_force_is_shown_with_its_defaults(served: SimpleName
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_nothing_can_be_written(served: SimpleNamespace, method: str) -> None:
     async with served.session.request(method, "/api/v1/policy") as response:
-        assert response.status == 405
+        assert response.status == 401
+
+
+async def test_what_is_not_there_is_said_in_a_sentence(served: SimpleNamespace) -> None:
+    assert await get(served, "/api/v1/nothing") == (404, {"detail": "there is nothing at /api/v1/nothing"})
 
 
 async def test_answers_are_never_cached_framed_or_guessed(served: SimpleNamespace) -> None:
