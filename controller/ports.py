@@ -88,6 +88,27 @@ class LayerActuator(Protocol):
         ...
 
 
+class Leadership(Protocol):
+    """Whether this process is the one of several controllers that acts."""
+
+    def may_act(self) -> bool:
+        """Whether it leads, and certainly will for as long as a write may take. To be asked before each write.
+
+        Cheap, without I/O. False also while that cannot be known.
+        """
+        ...
+
+    @property
+    def term(self) -> int:
+        """Grows with each change of leader; what was decided in another term is not to be done any more."""
+        ...
+
+    @property
+    def standing(self) -> str:
+        """Who leads, and since when, in words."""
+        ...
+
+
 class Lasting(Protocol):
     """What is to outlive the process beside the planner's state. The store says what it holds, and gets the rest."""
 
