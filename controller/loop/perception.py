@@ -11,6 +11,7 @@ from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
 from controller.policy.model import ControlPolicy, DeploymentPolicy, Policy
 from controller.window.engine_work import EngineWork, engine_work
+from controller.window.future import believed_at
 from controller.window.history import DemandHistory
 from controller.window.observe import observe
 from controller.window.window import Window
@@ -34,7 +35,7 @@ class Perception:
         """Take in the scrapes, and return one snapshot for each deployment of the policy, in its order."""
         window = self._window_for(policy.control)
         for scrape in scrapes:
-            window.record(scrape)
+            window.record(believed_at(scrape, now))
         snapshots = observe(window, [deployment.id for deployment in policy.deployments], now)
         for snapshot in snapshots:
             self._histories.record(snapshot)

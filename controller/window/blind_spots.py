@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from controller.catalog import scraped
 from controller.domain.scrape import SourceHealth, SourceKind
 from controller.domain.serve import ApplicationState, DeploymentState, ReplicaState
-from controller.window.front_door import has_backend
+from controller.window.front_door import counts_sessions
 from controller.window.reach import Moment
 from controller.window.replica_gauges import is_new
 from controller.window.replicas import KnownReplica
@@ -29,13 +29,15 @@ def source_blind_spots(moment: Moment, health: Iterable[SourceHealth]) -> tuple[
 
 
 def front_door_blind_spots(moment: Moment, application: ApplicationState | None) -> tuple[str, ...]:
-    """Tell of a running application with a route that no scraped HAProxy has a backend for."""
+    """Tell of a running application with a route that no scraped HAProxy counts, and of answers that were not whole."""
     if application is None or application.status != _RUNNING or application.route_prefix is None:
         return ()
-    answering = any(source.is_fresh(moment.now) for source in moment.haproxies)
-    if not answering or has_backend(moment, application.name):
+    answering = [source for source in moment.haproxies if source.is_fresh(moment.now)]
+    if not answering:
         return ()
-    return (f"no HAProxy has a backend for application {application.name}",)
+    if not counts_sessions(moment, application.name):
+        return (f"no HAProxy counts the sessions of application {application.name}",)
+    return tuple(f"{source.name} answered in part" for source in answering if not source.complete)
 
 
 def replica_blind_spots(
@@ -57,7 +59,7 @@ def replica_blind_spots(
 def _is_seen(moment: Moment, replica_id: str) -> bool:
     # A source that is stale is told of by itself.
     names = (scraped.SERVE_PROCESSING.name, scraped.SERVE_REQUESTS.name, scraped.VLLM_GENERATION_TOKENS.name)
-    return bool(moment.stale_ray) or any(moment.window.find(name, replica_id) for name in names)
+    return bool(moment.stale_ray) or any(moment.believed(moment.window.find(name, replica_id)) for name in names)
 
 
 def _stale(source: SourceHealth, max_age_s: float) -> str:

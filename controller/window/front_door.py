@@ -60,9 +60,10 @@ def front_door(moment: Moment, application: str, *, sole: bool) -> FrontDoor:
     )
 
 
-def has_backend(moment: Moment, application: str) -> bool:
-    """Whether any HAProxy, stale ones included, showed a backend of the application lately."""
-    return any(moment.window.find(scraped.HAPROXY_SESSIONS.name, backend) for backend in backends(application))
+def counts_sessions(moment: Moment, application: str) -> bool:
+    """Whether any HAProxy showed a usable count of the application's sessions lately."""
+    names = backends(application)
+    return any(moment.believed(moment.window.find(scraped.HAPROXY_SESSIONS.name, name)) for name in names)
 
 
 def _blocked(moment: Moment, *, sole: bool) -> str | None:

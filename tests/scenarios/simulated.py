@@ -44,6 +44,8 @@ class SimulatedDeployment:
     slow: dict[SourceKind, float] = field(default_factory=dict)
     """How long a source takes to answer, seconds."""
     silent: set[SourceKind] = field(default_factory=set)
+    distort: Callable[[Scrape], Scrape] | None = None
+    """What comes between an answer and the controller, while something does."""
     replicas: list[SimulatedReplica] = field(default_factory=list)
     arrived: float = 0.0
     _created: int = 0
@@ -170,7 +172,8 @@ class SimulatedSource:
             SourceKind.SERVE: tuple,
         }
         serve = self.deployment.serve_state() if self.kind is SourceKind.SERVE else None
-        return (Scrape(source=name, kind=self.kind, at=now, ok=True, samples=samples[self.kind](), serve=serve),)
+        scrape = Scrape(source=name, kind=self.kind, at=now, ok=True, samples=samples[self.kind](), serve=serve)
+        return (self.deployment.distort(scrape) if self.deployment.distort else scrape,)
 
     async def close(self) -> None:
         pass

@@ -401,7 +401,7 @@ def test_a_front_door_without_the_applications_backend_is_a_blind_spot(watch):
     for at in (40, 80, 120):
         watch.see(ray("llmd_loaded", T + at), haproxy("llm_loaded", T + at), serve("llmd_loaded", T + at))
 
-    assert watch.look(LLMD, T + 120).blind_spots == ("no HAProxy has a backend for application llmd",)
+    assert watch.look(LLMD, T + 120).blind_spots == ("no HAProxy counts the sessions of application llmd",)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""Each fault's test says what it observed; ``--reliability-report FILE`` writes that as docs/reliability.md has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+_HEAD = """# What was broken on purpose, and what came of it
+
+Generated: `{command}`. Every row is a test in `tests/chaos/`;
+it fails when what must hold does not. *Recovery* is the time from the end of the cause to the first tick that sees and
+decides normally, in the time of the test's world: a tick is 5 s there.
+
+How it was shown that the tests can fail: `test_the_guard_is_what_holds` switches each guard off in turn and expects the
+fault's own check to fail.
+
+| fault | what must hold | observed | recovery |
+|---|---|---|---|
+"""
+_COMMAND = "python -m pytest tests/chaos --reliability-report docs/reliability.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    fault: str
+    holds: str
+    observed: str
+    recovery: str
+
+    def line(self) -> str:
+        return f"| {self.fault} | {self.holds} | {self.observed} | {self.recovery} |\n"
+
+
+_ROWS = pytest.StashKey[list[Row]]()
+
+Report = Callable[[str, str, str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability-report", type=Path, help="write the table of faults to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ROWS] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = session.config.getoption("--reliability-report", default=None)
+    if path is not None:
+        rows = session.config.stash[_ROWS]
+        path.write_text(_HEAD.format(command=_COMMAND) + "".join(row.line() for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Take down a fault: its name, what must hold, what was observed, and how long recovery took."""
+
+    def note(fault: str, holds: str, observed: str, recovery: str) -> None:
+        request.config.stash[_ROWS].append(Row(fault, holds, " ".join(observed.split()), recovery))
+
+    return note
