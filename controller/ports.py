@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
+from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep, PoolsFound
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.plan import Decision, Outcome
@@ -66,6 +66,18 @@ class ClusterObserver(Protocol):
 
     async def observe(self, now: float) -> ClusterFound:
         """Read nodes, worker groups, pools, and news of refusals. Occupants of workers are left to the caller."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class PoolReader(Protocol):
+    """Reads the node pools of the cloud that the cluster is in: the part of it that Kubernetes does not tell."""
+
+    async def read(self, now: float) -> PoolsFound:
+        """Read all pools and what is under way on them. Never raises."""
         ...
 
     async def close(self) -> None:

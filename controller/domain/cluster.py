@@ -51,6 +51,18 @@ class PoolFound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolsFound:
+    """Node pools as read of the cloud at one moment; ``pools`` is None when they could not be read.
+
+    ``events`` is news for the ledger (refusals that conditions and operations tell of), ``problems`` are sentences.
+    """
+
+    pools: tuple[PoolFound, ...] | None = None
+    events: tuple[SupplyEvent, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFound:
     """Everything read of the cluster at one moment (``at``, Unix seconds).
 
