@@ -95,7 +95,7 @@ def parse_answer(body: bytes) -> Answer:
         msg = f"not an answer of the Prometheus query API; it begins with {body[:120].decode(errors='replace')!r}"
         raise AnswerError(msg) from error
     if status != "success":
-        msg = f"the query failed: {error_text(body) or status}"
+        msg = f"the query failed: {error_text(body) or str(status)[:200]}"
         raise AnswerError(msg)
     if not isinstance(data, dict) or data.get("resultType") != "matrix" or not isinstance(data.get("result"), list):
         msg = "the answer holds no matrix of series"
