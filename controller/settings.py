@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     )
     prometheus_token: SecretStr | None = Field(default=None, description="Bearer token of that API.")
     prometheus_token_file: Path | None = Field(default=None, description="File with that token.")
+    gke_endpoint: str | None = Field(
+        default=None, description="GKE's API, when not at Google's address: a private endpoint or a stand-in."
+    )
+    gke_anonymous: bool = Field(default=False, description="Send no credentials there: for a stand-in of GKE only.")
     store: Path = Field(default=Path(".foreserve/foreserve.db"), description="Where records and state are kept.")
     host: str = Field(default="127.0.0.1", description="Address that the controller's own API listens on.")
     port: int = Field(default=9900, ge=0, le=65_535, description="Its port; 0 takes any free one.")

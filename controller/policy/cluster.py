@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Self
@@ -15,6 +16,10 @@ from controller.policy.section import PositiveSeconds, Section
 
 _PRIORITIES = {kind: place for place, kind in enumerate(Provisioning)}
 """Reservations are paid for anyway; queued nodes come when they come."""
+
+_PROJECT = re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]*[a-z0-9]")
+_LOCATION = re.compile(r"[a-z]+(-[a-z]+)+[0-9]+(-[a-z])?")
+_CLUSTER = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -147,6 +152,49 @@ class NodePoolPolicy(Section):
         )
 
 
+class FloorOf(StrEnum):
+    """What the lower bound of an autoscaled pool follows."""
+
+    POLICY = "policy"
+    """The pool's own min_nodes: nodes are asked for by pending pods and warm capacity."""
+    PLAN = "plan"
+    """The nodes that the plan wants; each change is an operation of minutes on the whole cluster."""
+
+
+class GkePolicy(Section):
+    """Where the cluster is in Google Cloud, and which of its node pools' levers are used."""
+
+    project: str = Field(min_length=6, max_length=120, description="Id of the project: my-project.")
+    location: str = Field(min_length=5, max_length=40, description="The cluster's region or zone: us-central1.")
+    cluster: str = Field(min_length=1, max_length=40, description="Name of the cluster.")
+    floor: FloorOf = Field(
+        default=FloorOf.POLICY,
+        description="What the lower bound of autoscaled pools follows: policy (their min_nodes) or plan.",
+    )
+
+    @model_validator(mode="after")
+    def _names_as_google_spells_them(self) -> Self:
+        for key, value, pattern, example in (
+            ("project", self.project, _PROJECT, "a project id such as my-project (not its number or title)"),
+            ("location", self.location, _LOCATION, "a region such as us-central1 or a zone such as us-central1-a"),
+            ("cluster", self.cluster, _CLUSTER, "lower-case letters, digits and hyphens, such as serving"),
+        ):
+            if not pattern.fullmatch(value):
+                msg = f"{key}: {value!r} is not {example}"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def location_path(self) -> str:
+        """As the API spells it."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+    @property
+    def path(self) -> str:
+        """As the API spells it."""
+        return f"{self.location_path}/clusters/{self.cluster}"
+
+
 class ClusterPolicy(Section):
     """Where replicas may run, and what that may cost."""
 
@@ -154,6 +202,7 @@ class ClusterPolicy(Section):
         default=None, gt=0, description="Most that all nodes together cost an hour; needs the price of every pool."
     )
     max_gpus: int | None = Field(default=None, ge=1, le=1_000_000, description="Most GPUs on all nodes together.")
+    gke: GkePolicy | None = Field(default=None, description="Lets the controller read and set GKE's node pools.")
     worker_groups: tuple[WorkerGroupPolicy, ...] = Field(
         min_length=1, max_length=100, description="One entry for each worker group of the RayCluster."
     )

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from controller.domain.placement import Budget
 from controller.domain.pools import TotalBounds, ZoneBounds
-from controller.policy.cluster import ClusterPolicy
+from controller.policy.cluster import ClusterPolicy, GkePolicy
 from controller.policy.model import Policy
 
 GROUP = {"name": "l4", "accelerator": "nvidia-l4", "gpus_per_worker": 2, "max_workers": 4}
@@ -125,3 +125,27 @@ def test_the_budget_is_for_all_pools_together() -> None:
     policy = section([GROUP], [POOL | {"price_per_hour": 2}], max_cost_per_hour=10, max_gpus=16)
 
     assert policy.budget == Budget(cost_per_hour=10, gpus=16)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "saying"),
+    [
+        ("project", "123456789", "is not a project id"),
+        ("project", "My Project", "is not a project id"),
+        ("location", "us-central", "is not a region"),
+        ("location", "US-CENTRAL1", "is not a region"),
+        ("cluster", "serving_a", "is not lower-case letters"),
+    ],
+)
+def test_where_the_cluster_is_must_be_spelled_as_google_does(key: str, value: str, saying: str) -> None:
+    place = {"project": "my-project", "location": "us-central1", "cluster": "serving"}
+
+    with pytest.raises(ValidationError, match=saying):
+        GkePolicy.model_validate(place | {key: value})
+
+
+@pytest.mark.parametrize("location", ["us-central1", "us-central1-a", "europe-west12", "northamerica-northeast1-b"])
+def test_regions_and_zones_are_locations(location: str) -> None:
+    found = GkePolicy(project="example.com:my-project", location=location, cluster="serving")
+
+    assert found.path == f"projects/example.com:my-project/locations/{location}/clusters/serving"
