@@ -13,10 +13,11 @@ from typing import Any, TextIO
 import aiohttp
 from structlog.typing import FilteringBoundLogger
 
+from controller.api.interventions import add_interventions
 from controller.api.routes import RecordReader, api
 from controller.api.server import ApiServer, listen
 from controller.api.tokens import TokenFile, Tokens, parse_tokens
-from controller.assembly import Memory, Surroundings, control_loop, serve_client
+from controller.assembly import Memory, Surroundings, control_loop, interventions, serve_client
 from controller.clients.serve import ServeClient
 from controller.clock import SystemClock
 from controller.domain.identity import DeploymentId
@@ -26,6 +27,8 @@ from controller.export.compact import LineExporter
 from controller.export.latest import LatestTick
 from controller.export.log import LogExporter, json_log
 from controller.export.metrics import MetricsExporter
+from controller.interventions.copied import CopiedShelf
+from controller.interventions.overrides import KIND as OVERRIDE
 from controller.loop.control import ControlLoop
 from controller.loop.schedule import every
 from controller.loop.unrecorded import NothingKept
@@ -75,6 +78,7 @@ async def run(
             raise UnavailableError(serve_problem)
         metrics, latest = MetricsExporter(), LatestTick(clock)
         exporters: list[Exporter] = [metrics, latest, LogExporter(log)]
+        asked = interventions(store, clock, policy_file)
         loop = control_loop(
             settings,
             Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics),
@@ -84,6 +88,7 @@ async def run(
             notices=store.notices,
             memory=_memory(store),
             exporters=[*exporters, LineExporter(lines)] if lines else exporters,
+            asked=asked,
         )
         cleanup.push_async_callback(loop.close)
         records = _record_reader(settings.store)
@@ -94,6 +99,7 @@ async def run(
             registry=metrics.registry,
             tokens=tokens,
         )
+        add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock)
         server = ApiServer(routes, listening)
         for sentence in (_summary(settings, policy_file, server.address), *store.notices, *_warnings(serve_problem)):
             say(sentence)
@@ -136,6 +142,7 @@ async def plan(settings: Settings, *, say: Say) -> TickRecord:
             notices=(),
             memory=_remembered(settings.store),
             exporters=(),
+            asked=interventions(_copied(settings.store), clock, policy_file),
         )
         try:
             return await _look_and_plan(loop, policy_file.current.policy.control.window_s, clock, say)
@@ -204,6 +211,17 @@ def _remembered(path: Path) -> Memory:
     except StoreError as error:
         raise _bad_store(error) from error
     return Memory() if loaded is None else Memory(kept=loaded)
+
+
+def _copied(path: Path) -> CopiedShelf:
+    """Overrides that a store holds."""
+    if not path.exists():
+        return CopiedShelf()
+    try:
+        with StoreReader(path) as reader:
+            return CopiedShelf({OVERRIDE: reader.everything(OVERRIDE)})
+    except StoreError as error:
+        raise _bad_store(error) from error
 
 
 def _tokens(settings: Settings, log: FilteringBoundLogger) -> Callable[[], Tokens]:

@@ -9,6 +9,7 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 
 from controller.actuators.advisory import AdvisoryActuator
+from controller.actuators.approval import ApprovalActuator
 from controller.actuators.serve_direct import ServeDirectActuator
 from controller.clients.serve import ServeClient
 from controller.collectors.discovery import DashboardDiscovery, Discovery, SdFileDiscovery, StaticDiscovery
@@ -18,6 +19,8 @@ from controller.collectors.ray_agents import RayAgentsCollector
 from controller.collectors.serve_state import ServeStateCollector
 from controller.domain.lasting import Checkpoint
 from controller.forecast.adaptive import AdaptiveForecaster
+from controller.interventions.approvals import ApprovalBoard
+from controller.interventions.overrides import OverrideBoard
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.fitting import FitWorker
@@ -27,8 +30,8 @@ from controller.loop.journal import Journal
 from controller.loop.learned import restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
-from controller.policy.model import Mode
-from controller.ports import Clock, Collector, Exporter, LoopObserver, Store
+from controller.policy.model import Mode, Policy
+from controller.ports import Clock, Collector, Exporter, LoopObserver, Shelf, Store
 from controller.settings import Settings
 from controller.window.history import DemandHistory
 
@@ -52,6 +55,26 @@ class Surroundings:
     observer: LoopObserver
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interventions:
+    """What people and alerts ask for."""
+
+    overrides: OverrideBoard
+    approvals: ApprovalBoard
+
+
+def interventions(shelf: Shelf, clock: Clock, policy_source: PolicySource) -> Interventions:
+    """Take up what is kept. Raises StoreError."""
+
+    def policy() -> Policy:
+        return policy_source.current.policy
+
+    return Interventions(
+        overrides=OverrideBoard(shelf=shelf, clock=clock, policy=policy),
+        approvals=ApprovalBoard(shelf=shelf, clock=clock, policy=policy),
+    )
+
+
 def serve_client(settings: Settings, session: aiohttp.ClientSession) -> ServeClient:
     """Build the client of Ray Serve. Raises BadInputError for a wrong address or token file."""
     return ServeClient(base_url=settings.serve_url, session=session, token=settings.serve_secret())
@@ -67,6 +90,7 @@ def control_loop(
     notices: Sequence[str],
     memory: Memory,
     exporters: Sequence[Exporter],
+    asked: Interventions,
 ) -> ControlLoop:
     """Build the loop. Raises BadInputError for an address that cannot be fetched."""
     policy = PolicyInForce(source=policy_source, advisory=advisory, log=around.log, observer=around.observer)
@@ -75,6 +99,7 @@ def control_loop(
     guard = ForecastGuard(clock=around.clock, observer=around.observer, log=around.log)
     foresight = Foresight(AdaptiveForecaster(), FitWorker(clock=around.clock), guard)
     restore(memory.kept.pieces, foresight)
+    direct = ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits)
     return ControlLoop(
         clock=around.clock,
         policy=policy,
@@ -82,15 +107,17 @@ def control_loop(
         perception=Perception(histories=histories),
         foresight=foresight,
         actuators={
-            Mode.DIRECT: ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits),
+            Mode.DIRECT: direct,
+            Mode.APPROVE: ApprovalActuator(inner=direct, board=asked.approvals),
             Mode.ADVISORY: AdvisoryActuator(client=around.client),
         },
         journal=Journal(store=store, log=around.log, observer=around.observer, notices=notices),
-        exporters=exporters,
+        exporters=[*exporters, asked.approvals],
         observer=around.observer,
         log=around.log,
         state=memory.kept.state,
         last_tick=memory.last_tick,
+        overrides=asked.overrides.in_force,
     )
 
 

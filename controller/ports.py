@@ -9,6 +9,7 @@ from typing import Protocol
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep, PoolsFound
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
+from controller.domain.override import Override
 from controller.domain.plan import Decision, Outcome
 from controller.domain.record import TickRecord
 from controller.domain.scrape import Scrape
@@ -135,6 +136,35 @@ class Lasting(Protocol):
 
 class StoreError(Exception):
     """The store could not be read or written; the message says which file and why."""
+
+
+class Overrides(Protocol):
+    """What people and alerts ask for."""
+
+    def __call__(self, now: float, /) -> tuple[Override, ...]:
+        """Return those in force at a time (Unix seconds). Must not raise."""
+        ...
+
+
+def no_overrides(_now: float, /) -> tuple[Override, ...]:
+    """Nobody asks for anything."""
+    return ()
+
+
+class Shelf(Protocol):
+    """Keeps small texts, each under a kind and an id, so that they outlive the process."""
+
+    def put(self, kind: str, name: str, body: bytes) -> None:
+        """Write one now, in place of an earlier one of that name. Raises StoreError; then nothing was written."""
+        ...
+
+    def drop(self, kind: str, name: str) -> None:
+        """Remove one, if it is there. Raises StoreError."""
+        ...
+
+    def everything(self, kind: str) -> Sequence[bytes]:
+        """Return all of a kind, by name. Raises StoreError."""
+        ...
 
 
 class Store(Protocol):

@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from controller.api.access import AccessControl
 from controller.api.bodies import BodyLimits
+from controller.api.deployments import deployment_of
 from controller.api.health import not_alive, not_ready
 from controller.api.tokens import Caller, Tokens
 from controller.codec import dump_record
@@ -97,7 +98,7 @@ def api(
         last: Annotated[int, Query(ge=1, le=MOST_RECORDS, description="How many, newest last.")] = 100,
     ) -> Response:
         """Return recorded ticks, oldest first, from the store."""
-        found = records(deployment=_deployment(deployment), last=last)
+        found = records(deployment=deployment_of(deployment), last=last)
         return Response(b"[" + b",".join(map(dump_record, found)) + b"]", media_type="application/json")
 
     @app.get("/api/v1/policy")
@@ -107,15 +108,6 @@ def api(
         return {"version": loaded.version, "policy": loaded.policy.model_dump(mode="json")}
 
     return app
-
-
-def _deployment(text: str | None) -> DeploymentId | None:
-    if text is None:
-        return None
-    try:
-        return DeploymentId.parse(text)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from None
 
 
 def _verdict(*problems: str | None) -> Response:

@@ -48,6 +48,12 @@ class Reason(StrEnum):
     """At zero, and nobody knocks."""
     WAKE = "wake"
     """At zero, and somebody knocks, or it cannot be seen whether somebody does."""
+    FROZEN = "frozen"
+    """Somebody asked to leave the target where it is."""
+    HELD = "held"
+    """Somebody asked to lower nothing."""
+    RAISED_FLOOR = "raised_floor"
+    """Somebody asked for more replicas than the policy's least."""
     UNSETTLED = "unsettled"
     """Replicas are being updated or stopped; nothing is lowered meanwhile."""
 
@@ -146,6 +152,8 @@ class OutcomeStatus(StrEnum):
     """Written, and read back."""
     ADVISED = "advised"
     """Advisory mode: recorded, nothing touched."""
+    AWAITING = "awaiting"
+    """Approve mode: it waits for a person's word; nothing was touched."""
     REFUSED = "refused"
     """Not written: a guard or a preflight check said no."""
     FAILED = "failed"
@@ -163,6 +171,8 @@ class Outcome:
     detail: str = ""
     attempts: int = 0
     duration_s: float = 0.0
+    proposal: str | None = None
+    """Id of the proposal that waits, or that this came of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

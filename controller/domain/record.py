@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controller.domain.forecast import ForecastStanding
+from controller.domain.override import Override
 from controller.domain.plan import BudgetUse, Conflict, Decision, Order, Outcome
 from controller.domain.scrape import SourceHealth
 from controller.domain.snapshot import Snapshot
@@ -56,6 +57,8 @@ class TickRecord:
     ledger: tuple[Order, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     budget: tuple[BudgetUse, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    """Those in force, whether or not they changed a number."""
     degraded: tuple[str, ...] = ()
     step_seconds: tuple[tuple[str, float], ...] = ()
     schema: int = field(default=SCHEMA_VERSION)

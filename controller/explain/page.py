@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from controller.domain.forecast import Forecast, ForecastStanding, LeadTime
+from controller.domain.override import Override
 from controller.domain.plan import Action, Capacity, Decision, OutcomeStatus, Reason
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.snapshot import Snapshot
@@ -21,6 +22,7 @@ _STAGE = 11
 _STYLE = {
     OutcomeStatus.APPLIED: "green",
     OutcomeStatus.ADVISED: "cyan",
+    OutcomeStatus.AWAITING: "cyan",
     OutcomeStatus.REFUSED: "yellow",
     OutcomeStatus.FAILED: "bold red",
     OutcomeStatus.PENDING: "yellow",
@@ -30,6 +32,7 @@ _RESULT = {
     OutcomeStatus.NOTHING_TO_DO: "nothing to do",
     OutcomeStatus.APPLIED: "applied, and read back",
     OutcomeStatus.ADVISED: "advised only: nothing was touched",
+    OutcomeStatus.AWAITING: "awaiting approval: nothing was touched",
     OutcomeStatus.REFUSED: "refused: not written",
     OutcomeStatus.FAILED: "failed: no confirmed effect",
     OutcomeStatus.PENDING: "unknown: the result was never recorded",
@@ -94,10 +97,19 @@ def _troubles(record: TickRecord, entry: DeploymentRecord) -> Iterator[Text]:
         if conflict.id == entry.decision.id:
             said = f"target expected at {conflict.expected}, found at {conflict.found}: {conflict.cause}"
             yield _line("Conflict", said, "red")
+    for asked in record.overrides:
+        if asked.covers(entry.decision.id):
+            yield _line("Asked for", _asked(asked, record.at), "cyan")
     for sentence in record.degraded:
         yield _line("Degraded", sentence, "yellow")
     for source in entry.snapshot.blind_spots:
         yield _line("Blind spot", f"{source}: nothing is lowered meanwhile", "yellow")
+
+
+def _asked(one: Override, at: float) -> str:
+    more = f" by {one.replicas}" if one.replicas else ""
+    what = f"{one.action.value.replace('_', ' ')}{more} for another {duration(one.until - at)}"
+    return f"{what}, by {one.owner} ({one.id}): {one.reason}"
 
 
 def _inputs(entry: DeploymentRecord) -> Iterator[Text]:

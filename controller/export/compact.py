@@ -19,6 +19,10 @@ def compact(record: TickRecord) -> dict[str, Any]:
         "mode": record.mode,
         "policy": record.policy_version,
         "deployments": [_deployment(deployment) for deployment in record.deployments],
+        "overrides": [
+            {"id": one.id, "action": one.action.value, "deployment": str(one.deployment or "all"), "until": one.until}
+            for one in record.overrides
+        ],
         "degraded": list(record.degraded),
     }
 

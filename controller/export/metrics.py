@@ -39,6 +39,7 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
         Reason.FORECAST,
         Reason.SCHEDULE,
         Reason.WAKE,
+        Reason.RAISED_FLOOR,
         Reason.AT_MIN,
         Reason.AT_MAX,
         Reason.MAX_STEP_UP,
@@ -61,6 +62,8 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
         Reason.DRAIN_WAIT,
         Reason.BUDGET,
         Reason.PAUSED,
+        Reason.FROZEN,
+        Reason.HELD,
     ),
 }
 """Pairs that start at 0, so that the first one counts as an increase. Others appear when they happen."""

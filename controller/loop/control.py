@@ -21,7 +21,7 @@ from controller.loop.step_timer import StepTimer
 from controller.loop.thinking import think
 from controller.planner.decide import note_outcomes
 from controller.policy.model import Mode
-from controller.ports import Actuator, Clock, Exporter, LoopEvent, LoopObserver
+from controller.ports import Actuator, Clock, Exporter, LoopEvent, LoopObserver, Overrides, no_overrides
 
 _COLLECT_SHARE_OF_INTERVAL = 0.8
 _COLLECT_AT_MOST_S = 5.0
@@ -49,6 +49,7 @@ class ControlLoop:
         log: FilteringBoundLogger,
         state: PlannerState,
         last_tick: int,
+        overrides: Overrides = no_overrides,
         act_within_s: float = 10.0,
     ) -> None:
         self._clock = clock
@@ -63,6 +64,7 @@ class ControlLoop:
         self._log = log
         self._state = state
         self._tick = last_tick
+        self._overrides = overrides
         self._act_within_s = act_within_s
         self._learned = Learned(perception, foresight)
 
@@ -97,6 +99,7 @@ class ControlLoop:
         with timer.step("observe"):
             snapshots = self._perception.observe(collected.scrapes, policy, now)
             self._foresight.record(snapshots)
+        overrides = self._overrides(now)
         thought = think(
             policy,
             snapshots,
@@ -106,6 +109,7 @@ class ControlLoop:
             foresight=self._foresight,
             now=now,
             timer=timer,
+            overrides=overrides,
         )
         snapshots, plan, self._state = thought.snapshots, thought.plan, thought.state
         draft = Draft(
@@ -118,6 +122,7 @@ class ControlLoop:
             plan=plan,
             problems=(*self._policy.problems, *collected.problems),
             standings=self._foresight.standings(now),
+            overrides=overrides,
         )
         with timer.step("begin"):
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)

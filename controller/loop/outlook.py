@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from controller.domain.capacity import CapacityMemory
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.override import Override
 from controller.domain.plan import Capacity
 from controller.domain.reading import Known
 from controller.domain.signals import Signal
@@ -39,6 +40,7 @@ def plan_inputs(
     history_of: HistoryOf,
     foresight: Foresight,
     now: float,
+    overrides: tuple[Override, ...] = (),
 ) -> tuple[PlanInput, ...]:
     """Everything ``decide`` needs, one entry for each deployment of the policy, in its order."""
     observed = {snapshot.id: snapshot for snapshot in snapshots}
@@ -66,6 +68,7 @@ def plan_inputs(
                 forecast_unavailable=unavailable,
                 interval_s=policy.control.interval_s,
                 sustained=_sustained(deployment.id, carried, histories, now),
+                overrides=overrides,
             )
         )
     return tuple(inputs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.domain.forecast import ForecastStanding
 from controller.domain.identity import DeploymentId
+from controller.domain.override import Override
 from controller.domain.plan import Order, Outcome
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.scrape import SourceHealth
@@ -28,6 +29,7 @@ class Draft:
     plan: Plan
     problems: Sequence[str]
     standings: Mapping[DeploymentId, tuple[ForecastStanding, ...]]
+    overrides: tuple[Override, ...] = ()
 
     def record(
         self,
@@ -50,6 +52,7 @@ class Draft:
             ledger=ledger,
             conflicts=self.plan.conflicts,
             budget=self.plan.budget,
+            overrides=self.overrides,
             degraded=(*self.problems, *_stale(sources), *store_problems),
             step_seconds=step_seconds,
         )

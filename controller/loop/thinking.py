@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.domain.override import Override
 from controller.domain.snapshot import Snapshot
 from controller.domain.state import PlannerState
 from controller.loop.experience import EngineWorkOf, experienced
@@ -33,6 +34,7 @@ def think(
     foresight: Foresight,
     now: float,
     timer: StepTimer,
+    overrides: tuple[Override, ...] = (),
 ) -> Thought:
     """Learn, forecast and decide, once a tick; call ``foresight.record`` before. ``snapshots`` are in policy order.
 
@@ -49,6 +51,7 @@ def think(
             history_of=history_of,
             foresight=foresight,
             now=now,
+            overrides=overrides,
         )
         foresight.tend(now, history_of=work_included(policy, state, foresight.histories.history))
     with timer.step("decide"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.domain.forecast import Forecast, LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.override import Override
 from controller.domain.plan import (
     Action,
     BudgetUse,
@@ -29,6 +30,7 @@ from controller.planner.drain import drained
 from controller.planner.lead import with_starts
 from controller.planner.ledger import in_order, ordered, review
 from controller.planner.limit import limit
+from controller.planner.overridden import covering, overridden, reactive_only
 from controller.planner.ownership import Claim, accepted, claim, predates_our_write, read_at
 from controller.planner.shared import bid_of, budget_steps, budget_use
 from controller.planner.size import Sizing, size
@@ -52,6 +54,8 @@ class PlanInput:
     """Means over the last minutes, for signals whose full load is known."""
     interval_s: float = 0.0
     """Seconds until the next decision."""
+    overrides: tuple[Override, ...] = ()
+    """What is asked for, for any deployment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,7 @@ def decide(
     The same arguments give the same plan, whatever the order of ``inputs``, and without a budget no deployment's
     decision depends on another. Memory of deployments that are no longer planned is dropped.
     """
+    inputs = [_as_asked(given, now) for given in inputs]
     drafts = [_draft(given, state.memory(given.snapshot.id), now) for given in inputs]
     used: tuple[BudgetUse, ...] = ()
     if budget is not None:
@@ -136,6 +141,14 @@ def note_outcomes(
 
 def _state(memories: dict[DeploymentId, DeploymentMemory], ledger: tuple[Order, ...]) -> PlannerState:
     return PlannerState(deployments=tuple(sorted(memories.items(), key=lambda entry: entry[0])), ledger=ledger)
+
+
+def _as_asked(given: PlanInput, now: float) -> PlanInput:
+    """Keep what is asked for of this deployment now; leave the forecast out where that is asked."""
+    asked = covering(given.overrides, given.snapshot.id, now)
+    given = replace(given, overrides=asked)
+    unused = reactive_only(asked)
+    return given if unused is None else replace(given, forecasts=(), forecast_unavailable=unused)
 
 
 def _draft(given: PlanInput, memory: DeploymentMemory, now: float) -> _Draft:
@@ -218,6 +231,12 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
     steps += [draining] if draining else []
     zero, memory = _zero(given, steps[-1], sizing, memory, current=claimed.base, now=now)
     steps += [zero] if zero else []
+    asked = overridden(steps[-1], given.overrides, current=current, base=claimed.base, limits=policy.limits)
+    if asked is not None:
+        if asked.replicas > steps[-1].replicas:
+            # The moment that was waited for is gone by the time that this ends.
+            memory = replace(memory, drain_since=None)
+        steps += [asked]
     final = limit(steps[-1], current=current, limits=policy.limits, paused=policy.paused)
     return (*steps, final), memory
 
@@ -305,6 +324,6 @@ def _noted(
             above_since=None,
             dips=0,
         )
-    if outcome.status in (OutcomeStatus.ADVISED, OutcomeStatus.REFUSED):
+    if outcome.status in (OutcomeStatus.ADVISED, OutcomeStatus.AWAITING, OutcomeStatus.REFUSED):
         return replace(memory, attempted=None)
     return memory

@@ -14,6 +14,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.signals import Signal
 from controller.policy.cluster import ClusterPolicy, PlacementPolicy
 from controller.policy.events import Event
+from controller.policy.interventions import ApprovalPolicy, OverridePolicy
 from controller.policy.section import PositiveSeconds, Seconds, Section
 
 
@@ -22,6 +23,8 @@ class Mode(StrEnum):
 
     DIRECT = "direct"
     """Set targets through Serve's scale API."""
+    APPROVE = "approve"
+    """Set a target only after a person's word on it."""
     ADVISORY = "advisory"
     """Compute, record and export; touch nothing."""
 
@@ -280,7 +283,8 @@ class Policy(Section):
 
     version: Literal[1] = Field(description="Version of this file format.")
     mode: Mode = Field(
-        default=Mode.DIRECT, description="direct sets targets through Serve's scale API; advisory touches nothing."
+        default=Mode.DIRECT,
+        description="direct sets targets through Serve's scale API; approve asks first; advisory touches nothing.",
     )
     control: ControlPolicy = ControlPolicy()
     budget: Budget | None = None
@@ -288,6 +292,8 @@ class Policy(Section):
         min_length=1, max_length=1000, description="One entry for each deployment that is scaled."
     )
     cluster: ClusterPolicy | None = None
+    overrides: OverridePolicy = OverridePolicy()
+    approval: ApprovalPolicy = ApprovalPolicy()
 
     @model_validator(mode="after")
     def _each_deployment_once(self) -> Self:

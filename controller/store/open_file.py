@@ -15,6 +15,7 @@ from controller.domain.lasting import Piece, PieceKey
 from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
 from controller.ports import Lasting
+from controller.store import shelf
 from controller.store.connecting import open_for_writing
 from controller.store.histories import NOTHING_WRITTEN, Written, held_until, read_histories, write_histories
 from controller.store.pieces import forget_pieces, read_pieces, write_pieces
@@ -92,6 +93,20 @@ class OpenFile:
         """Write pieces now."""
         with self._transaction():
             write_pieces(self.connection, pieces, self._records.number)
+
+    def put(self, kind: str, name: str, body: bytes) -> None:
+        """Write one text of the shelf now."""
+        with self._transaction():
+            shelf.put(self.connection, kind, name, body)
+
+    def drop(self, kind: str, name: str) -> None:
+        """Remove one text of the shelf now."""
+        with self._transaction():
+            shelf.drop(self.connection, kind, name)
+
+    def everything(self, kind: str) -> list[bytes]:
+        """Return all texts of one kind of the shelf."""
+        return shelf.everything(self.connection, kind)
 
     def pieces(self) -> tuple[Piece, ...]:
         """Return all pieces; from then on only newer ones are asked for."""

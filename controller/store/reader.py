@@ -16,6 +16,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Checkpoint
 from controller.domain.record import TickRecord
 from controller.ports import StoreError
+from controller.store import shelf
 from controller.store.connecting import open_for_reading
 from controller.store.failure import store_error
 from controller.store.histories import read_histories
@@ -73,6 +74,10 @@ class StoreReader:
             raise StoreError(msg) from exc
         histories, _ = self._ask(lambda: read_histories(self._connection))
         return Checkpoint(state=state, histories=histories, pieces=self._ask(lambda: read_pieces(self._connection)))
+
+    def everything(self, kind: str) -> list[bytes]:
+        """Return all texts of one kind of the shelf."""
+        return self._ask(lambda: shelf.everything(self._connection, kind))
 
     def close(self) -> None:
         """Close the file."""

@@ -52,7 +52,14 @@ def _add_learned(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX learned_by_time ON learned (at)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _add_learned)
+def _add_shelf(connection: sqlite3.Connection) -> None:
+    """Version 3: what people and alerts have asked for."""
+    connection.execute(
+        "CREATE TABLE shelf (kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, name))"
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _add_learned, _add_shelf)
 """``MIGRATIONS[n]`` turns version n into n + 1; version 0 is an empty file."""
 
 

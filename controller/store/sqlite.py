@@ -88,6 +88,21 @@ class SqliteStore:
         with self._guard:
             self._write(lambda file: file.keep(pieces))
 
+    def put(self, kind: str, name: str, body: bytes) -> None:
+        """Write one text of the shelf now. Raises StoreError; then it was not written."""
+        with self._guard:
+            self._write(lambda file: file.put(kind, name, body))
+
+    def drop(self, kind: str, name: str) -> None:
+        """Remove one text of the shelf, if it is there. Raises StoreError."""
+        with self._guard:
+            self._write(lambda file: file.drop(kind, name))
+
+    def everything(self, kind: str) -> list[bytes]:
+        """Return all texts of one kind of the shelf. Raises StoreError."""
+        with self._guard:
+            return self._ask(lambda: self._file.everything(kind))
+
     def last_tick(self) -> int:
         """Return the newest tick ever recorded here; 0 before the first."""
         return self._file.last_tick

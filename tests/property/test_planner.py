@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.domain.forecast import Forecast
 from controller.domain.identity import DeploymentId
+from controller.domain.override import Override, OverrideAction
 from controller.domain.plan import Action, Decision
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
@@ -57,6 +58,20 @@ events = st.fixed_dictionaries(
         "extra_load": st.floats(0.5, 80).map(lambda load: {"ongoing_requests": load}),
     },
 )
+overrides = st.lists(
+    st.builds(
+        Override,
+        id=st.sampled_from(["ov-1", "ov-2"]),
+        action=st.sampled_from(OverrideAction),
+        deployment=st.none(),
+        began_at=times,
+        until=st.floats(NOW - 10, NOW + 1000),
+        owner=st.just("alice"),
+        reason=st.just("launch"),
+        replicas=st.integers(0, 2 * MOST),
+    ),
+    max_size=2,
+).map(tuple)
 doors = st.sampled_from([Known(0.0), Known(0.0), Known(2.0), Unknown("stale")])
 streams = st.lists(st.none() | st.integers(0, 20).map(float), max_size=MOST).map(tuple)
 
@@ -99,7 +114,8 @@ def situations(draw: st.DrawFn, demand: st.SearchStrategy[Reading] = readings) -
     )
     forecasts: list[Forecast] = draw(st.lists(st.floats(0, 150).map(forecast), max_size=1))
     memory = draw(memories)
-    return given(observed, rules, forecasts), PlannerState(deployments=((name, memory),))
+    one = replace(given(observed, rules, forecasts), overrides=draw(overrides))
+    return one, PlannerState(deployments=((name, memory),))
 
 
 def decision_of(one: PlanInput, state: PlannerState) -> Decision:

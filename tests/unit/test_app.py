@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from controller import app
 from controller.codec import load_record
@@ -33,6 +34,7 @@ deployments:
     limits: {min_replicas: 1, max_replicas: 3}
     capacity: {target_ongoing_requests: 12}
 """
+TOKEN = "act-secret-0123456789"
 NAMES = {"application": "llmd", "deployment": "LLMServer:tiny"}
 
 
@@ -108,6 +110,11 @@ class Process:
         async with self.client.get(path) as response:
             return response.status, await response.json()
 
+    async def act(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with self.client.request(method, path, json=body, headers=headers) as response:
+            return response.status, await response.json()
+
     async def until(self, wanted: Callable[[TickRecord], bool]) -> TickRecord:
         """Return the first record from now on that is as wanted."""
         async with asyncio.timeout(20):
@@ -136,6 +143,10 @@ def changed(settings: Settings, **changes: Any) -> Settings:
 
 def nowhere() -> str:
     return f"http://127.0.0.1:{free_port()}"
+
+
+def applied(record: TickRecord) -> bool:
+    return any(deployment.outcome.status is OutcomeStatus.APPLIED for deployment in record.deployments)
 
 
 def any_record(_: TickRecord) -> bool:
@@ -195,6 +206,45 @@ async def test_advisory_says_what_it_would_do_and_touches_nothing(tmp_path: Path
     assert record.mode == "advisory"
     assert record.deployments[0].outcome.status is OutcomeStatus.ADVISED
     assert serve.scale_calls == []
+
+
+async def test_in_approve_mode_a_plan_is_done_after_a_word_and_not_before(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (serve, settings):
+        (tmp_path / "policy.yaml").write_text(f"{POLICY}mode: approve\n")
+        async with running(changed(settings, api_tokens=SecretStr(f"alice act {TOKEN}"))) as process:
+            waiting = await process.until(acted)
+            written_before = list(serve.scale_calls)
+            (proposal,) = (await process.get("/api/v1/approvals"))[1]
+            approved, _ = await process.act("POST", f"/api/v1/approvals/{proposal['id']}/approve")
+            done = await process.until(applied)
+            _, came = await process.get(f"/api/v1/approvals/{proposal['id']}")
+
+    assert waiting.deployments[0].outcome.status is OutcomeStatus.AWAITING
+    assert waiting.deployments[0].outcome.proposal == proposal["id"]
+    assert written_before == []
+    assert approved == 200
+    assert (done.deployments[0].outcome.status, len(serve.scale_calls)) == (OutcomeStatus.APPLIED, 1)
+    assert (came["status"], came["decided_by"]) == ("applied", "alice")
+
+
+async def test_an_override_holds_over_a_restart_and_is_undone_by_itself(tmp_path: Path) -> None:
+    freeze = {"action": "freeze", "deployment": "llmd/LLMServer:tiny", "for_s": 6, "reason": "launch"}
+    async with loaded_cluster(tmp_path) as (serve, without_tokens):
+        settings = changed(without_tokens, api_tokens=SecretStr(f"alice act {TOKEN}"))
+        serve.fail(Fault(status=503, text="not yet"))
+        async with running(settings) as process:
+            await process.until(any_record)
+            begun, override = await process.act("POST", "/api/v1/overrides", freeze)
+        serve.recover()
+        async with running(settings) as process:
+            frozen = await process.until(lambda one: one.deployments[0].decision.binding is Reason.FROZEN)
+            free = await process.until(applied)
+
+    assert begun == 201
+    assert [(one.id, one.owner) for one in frozen.overrides] == [(override["id"], "alice")]
+    assert free.at >= override["until"]
+    assert free.overrides == ()
+    assert len(serve.scale_calls) == 1
 
 
 async def test_without_serve_it_runs_degraded_and_recovers_by_itself(tmp_path: Path) -> None:

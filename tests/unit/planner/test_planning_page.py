@@ -1,14 +1,17 @@
 """The page about planning knows every stage and every reason."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from controller.domain.override import OverrideAction
 from controller.domain.plan import Reason
 from controller.policy.model import Budget
 from tests.planning import decided, given, policy, seen
 from tests.unit.planner.test_announced import starting_in
+from tests.unit.planner.test_overridden import asked
 
 PAGE = (Path(__file__).parents[3] / "docs" / "planning.md").read_text(encoding="utf-8")
 
@@ -25,6 +28,8 @@ def test_the_stages_are_listed_in_their_order() -> None:
         scale_to_zero={"after_idle_s": 60, "cold_start_promise_s": 60},
     )
 
-    decision, _ = decided(given(seen(0, target=3), rules), budget=Budget(gpus=4))
+    one = replace(given(seen(0, target=3), rules), overrides=(asked(OverrideAction.HOLD_SCALE_DOWN),))
+
+    decision, _ = decided(one, budget=Budget(gpus=4))
 
     assert [step.stage for step in decision.steps] == re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)

@@ -99,7 +99,7 @@ def test_a_store_of_a_newer_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
 
-    message = "was written by a newer foreserve (store version 99, this one knows 2)"
+    message = "was written by a newer foreserve (store version 99, this one knows 3)"
     assert message in refusal(path)
     with pytest.raises(StoreError, match="written by a newer foreserve"):
         StoreReader(path)
@@ -111,7 +111,7 @@ def test_an_older_store_is_migrated_step_by_step_and_keeps_its_content(path: Pat
 
     migrate(connection, path, [*MIGRATIONS, lambda c: c.execute("ALTER TABLE ticks ADD COLUMN note TEXT") and None])
 
-    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
     assert connection.execute("SELECT tick, note FROM ticks").fetchall() == [(1, None)]
     connection.close()
 

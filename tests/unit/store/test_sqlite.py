@@ -297,6 +297,7 @@ def test_a_store_of_the_first_version_is_brought_to_this_one(path: Path, store: 
     store.close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE learned")
+        connection.execute("DROP TABLE shelf")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
 

@@ -1,0 +1,49 @@
+"""A change of a target that waits for a person's word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Reason
+
+
+class ProposalStatus(StrEnum):
+    """Where a proposal is."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    """To be done at the next tick, if that still plans the same."""
+    REJECTED = "rejected"
+    """The same change is not proposed again before it expires."""
+    APPLIED = "applied"
+    NOT_APPLIED = "not_applied"
+    """Approved, and it failed or was refused on the way."""
+    STALE = "stale"
+    """The plan changed meanwhile: nothing was done."""
+    EXPIRED = "expired"
+    """Nobody said anything in time: nothing was done."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something may still come of it."""
+        return self in {ProposalStatus.OPEN, ProposalStatus.APPROVED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """One planned change. Times are Unix seconds; ``note`` says in a sentence what came of it."""
+
+    id: str
+    deployment: DeploymentId
+    from_replicas: int | None
+    to_replicas: int
+    reason: Reason
+    detail: str
+    made_at: float
+    expires_at: float
+    status: ProposalStatus = ProposalStatus.OPEN
+    decided_by: str = ""
+    decided_at: float | None = None
+    note: str = ""

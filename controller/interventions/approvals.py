@@ -1,0 +1,171 @@
+"""Plans that wait for a person's word: what was proposed, what was said to it, and what came of that."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+
+from controller.codec import dump_proposal, load_proposal
+from controller.domain.approval import Proposal, ProposalStatus
+from controller.domain.plan import Action, Decision, Outcome, OutcomeStatus
+from controller.domain.record import TickRecord
+from controller.errors import ForeserveError
+from controller.policy.model import Mode, Policy
+from controller.ports import Clock, Shelf, StoreError
+
+_KIND = "proposal"
+_MOST_KEPT = 200
+"""Proposals that are remembered with what came of them."""
+
+
+class UnknownProposalError(ForeserveError):
+    """There is no proposal of that id."""
+
+
+class StaleProposalError(ForeserveError):
+    """The proposal no longer waits: saying anything to it does nothing."""
+
+
+class ApprovalBoard:
+    """One proposal at most waits for each deployment; every change is stored before it counts.
+
+    It is an exporter too: a record that no longer plans what is proposed makes the proposal stale.
+    """
+
+    def __init__(
+        self,
+        *,
+        shelf: Shelf,
+        clock: Clock,
+        policy: Callable[[], Policy],
+        new_id: Callable[[], str] = lambda: f"p-{secrets.token_hex(4)}",
+    ) -> None:
+        """Take up what an earlier process left. Raises StoreError."""
+        self._shelf = shelf
+        self._clock = clock
+        self._policy = policy
+        self._new_id = new_id
+        kept = [load_proposal(body) for body in shelf.everything(_KIND)]
+        found = sorted((one for one in kept if one is not None), key=lambda one: one.made_at)
+        self._proposals = {one.id: one for one in found}
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Return all that are remembered, newest first; one that nobody answered in time is EXPIRED."""
+        self._expire()
+        return tuple(reversed(self._proposals.values()))
+
+    def proposal(self, name: str) -> Proposal:
+        """Return one. Raises UnknownProposalError."""
+        self._expire()
+        try:
+            return self._proposals[name]
+        except KeyError:
+            msg = f"there is no proposal {name}; foreserve approvals lists what waits"
+            raise UnknownProposalError(msg) from None
+
+    def approve(self, name: str, *, by: str, note: str = "") -> Proposal:
+        """Say yes; the next tick acts on it if it still plans the same.
+
+        Raises UnknownProposalError; StaleProposalError: it does not wait any more; StoreError: it was not noted.
+        """
+        return self._answer(name, ProposalStatus.APPROVED, by, note)
+
+    def reject(self, name: str, *, by: str, note: str = "") -> Proposal:
+        """Say no; the same change is not proposed again for as long as a plan waits. Raises like ``approve``."""
+        return self._answer(name, ProposalStatus.REJECTED, by, note)
+
+    def ask(self, decision: Decision) -> Proposal:
+        """Return what was said to a decision: OPEN when nothing yet, APPROVED or REJECTED. Raises StoreError.
+
+        Other proposals for the deployment are stale from then on.
+        """
+        self._expire()
+        now = self._clock.now()
+        of_it = [one for one in self._proposals.values() if one.deployment == decision.id]
+        same = [one for one in of_it if (one.from_replicas, one.to_replicas) == (decision.current, decision.desired)]
+        for one in of_it:
+            if one.status.waits and one not in same:
+                self._keep(_stale(one, f"the plan is {_change(decision.current, decision.desired)} now", now))
+        waiting = [one for one in same if one.status.waits]
+        refused = [one for one in same if one.status is ProposalStatus.REJECTED and now < one.expires_at]
+        return next(iter([*waiting, *refused]), None) or self._propose(decision, now)
+
+    def done(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Note what came of an approved one. Doing the same once more would change nothing, so this never raises."""
+        applied = outcome.status is OutcomeStatus.APPLIED
+        status = ProposalStatus.APPLIED if applied else ProposalStatus.NOT_APPLIED
+        self._note(replace(proposal, status=status, note=outcome.detail))
+
+    def export(self, record: TickRecord) -> None:
+        """Make stale what a finished tick does not plan any more."""
+        planned = {one.decision.id for one in record.deployments if one.decision.action is not Action.NONE}
+        asks = record.mode == Mode.APPROVE.value
+        for one in [one for one in self._proposals.values() if one.status.waits]:
+            if not (asks and one.deployment in planned):
+                why = "the plan is to leave the target as it is now" if asks else f"the mode is {record.mode} now"
+                self._note(_stale(one, why, self._clock.now()))
+
+    def _answer(self, name: str, status: ProposalStatus, by: str, note: str) -> Proposal:
+        found = self.proposal(name)
+        if found.status is not ProposalStatus.OPEN:
+            said = f" by {found.decided_by}" if found.decided_by else ""
+            why = f": {found.note}" if found.note else ""
+            what = f"{found.id} ({found.deployment}: {_change(found.from_replicas, found.to_replicas)})"
+            msg = f"{what} is {found.status.value.replace('_', ' ')}{said}{why}; nothing was done"
+            raise StaleProposalError(msg)
+        now = self._clock.now()
+        answered = replace(
+            found,
+            status=status,
+            decided_by=by,
+            decided_at=now,
+            note=note,
+            expires_at=now + self._policy().approval.expires_after_s,
+        )
+        self._keep(answered)
+        return answered
+
+    def _propose(self, decision: Decision, now: float) -> Proposal:
+        made = Proposal(
+            id=self._new_id(),
+            deployment=decision.id,
+            from_replicas=decision.current,
+            to_replicas=decision.desired or 0,
+            reason=decision.binding,
+            detail=next((step.detail for step in decision.steps if step.reason is decision.binding), ""),
+            made_at=now,
+            expires_at=now + self._policy().approval.expires_after_s,
+        )
+        self._keep(made)
+        return made
+
+    def _expire(self) -> None:
+        now = self._clock.now()
+        for one in [one for one in self._proposals.values() if one.status.waits and one.expires_at <= now]:
+            was_open = one.status is ProposalStatus.OPEN
+            note = "nobody said anything in time" if was_open else "approved, and not planned again in time"
+            self._note(replace(one, status=ProposalStatus.EXPIRED, note=note))
+
+    def _note(self, proposal: Proposal) -> None:
+        """Keep what is true whether or not it can be stored."""
+        try:
+            self._keep(proposal)
+        except StoreError:
+            self._proposals[proposal.id] = proposal
+
+    def _keep(self, proposal: Proposal) -> None:
+        self._shelf.put(_KIND, proposal.id, dump_proposal(proposal))
+        self._proposals[proposal.id] = proposal
+        over = [one.id for one in self._proposals.values() if not one.status.waits][:-_MOST_KEPT]
+        for name in over:
+            self._shelf.drop(_KIND, name)
+            del self._proposals[name]
+
+
+def _stale(proposal: Proposal, why: str, now: float) -> Proposal:
+    return replace(proposal, status=ProposalStatus.STALE, note=why, decided_at=proposal.decided_at or now)
+
+
+def _change(before: int | None, after: int | None) -> str:
+    return f"{'unknown' if before is None else before} → {after}"
