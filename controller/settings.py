@@ -64,6 +64,16 @@ class Settings(BaseSettings):
         default=None, description="Tokens of the controller's API, one a line: NAME SCOPE TOKEN."
     )
     api_tokens_file: Path | None = Field(default=None, description="File with these lines; followed while it changes.")
+    kube_context: str | None = Field(
+        default=None, description="Context of the kubeconfig; otherwise the pod's own account, or the context in use."
+    )
+    namespace: str | None = Field(
+        default=None, description="Kubernetes namespace of the RayService; otherwise the pod's or the context's."
+    )
+    ray_service: str | None = Field(
+        default=None, description="RayService whose cluster is scaled; otherwise the only one."
+    )
+    ray_cluster: str | None = Field(default=None, description="RayCluster to scale, where no RayService made it.")
     advisory: bool = Field(default=False, description="Touch nothing, whatever the policy's mode.")
 
     @field_validator("ray_metrics_targets", "haproxy_urls", mode="before")
@@ -93,6 +103,13 @@ class Settings(BaseSettings):
     def _one_list_of_tokens(self) -> Self:
         if self.api_tokens is not None and self.api_tokens_file is not None:
             msg = "give api_tokens or api_tokens_file, not both: which of them would hold?"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _one_ray_cluster(self) -> Self:
+        if self.ray_service and self.ray_cluster:
+            msg = "give ray_service or ray_cluster, not both: a RayService names its own RayCluster"
             raise ValueError(msg)
         return self
 

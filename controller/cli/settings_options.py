@@ -38,3 +38,11 @@ Advisory = Annotated[
         "--advisory", help="Compute and record, touch nothing, whatever the policy's mode.", show_default=False
     ),
 ]
+KubeContext = Annotated[
+    str | None, typer.Option(help="Context of the kubeconfig.", show_default="the pod's account, or the one in use")
+]
+Namespace = Annotated[
+    str | None, typer.Option(help="Kubernetes namespace of the RayService.", show_default="the pod's or context's")
+]
+RayService = Annotated[str | None, typer.Option(help="RayService to scale.", show_default="the only one")]
+RayCluster = Annotated[str | None, typer.Option(help="RayCluster to scale that no RayService made.")]

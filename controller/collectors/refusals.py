@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from controller.domain.pools import VerdictKind
 
 _STOCK_OUT = re.compile(
-    r"STOCKOUT|RESOURCE_POOL_EXHAUSTED|does not have enough resources available|currently unavailable in the",
+    r"STOCKOUT|RESOURCE_POOL_EXHAUSTED|GCE out of resources|"
+    r"does not have enough resources available|currently unavailable in the",
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"QUOTA_EXCEEDED|\bquota\b", re.IGNORECASE)

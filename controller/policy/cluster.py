@@ -161,6 +161,17 @@ class FloorOf(StrEnum):
     """The nodes that the plan wants; each change is an operation of minutes on the whole cluster."""
 
 
+class WarmCapacity(StrEnum):
+    """How nodes are kept that no worker needs yet, where a cluster autoscaler owns their number."""
+
+    AUTO = "auto"
+    """By a CapacityBuffer where the cluster has these, else by a balloon Deployment."""
+    CAPACITY_BUFFER = "capacity_buffer"
+    BALLOON = "balloon"
+    OFF = "off"
+    """Not at all: a node comes when a worker waits for it."""
+
+
 class GkePolicy(Section):
     """Where the cluster is in Google Cloud, and which of its node pools' levers are used."""
 
@@ -203,6 +214,16 @@ class ClusterPolicy(Section):
     )
     max_gpus: int | None = Field(default=None, ge=1, le=1_000_000, description="Most GPUs on all nodes together.")
     gke: GkePolicy | None = Field(default=None, description="Lets the controller read and set GKE's node pools.")
+    node_pool_label: str = Field(
+        default="cloud.google.com/gke-nodepool",
+        min_length=1,
+        max_length=317,
+        description="Label of Kubernetes nodes that names their pool.",
+    )
+    warm_capacity: WarmCapacity = Field(
+        default=WarmCapacity.AUTO,
+        description="What keeps the planned nodes that no worker needs yet: capacity_buffer, balloon, off, or auto.",
+    )
     worker_groups: tuple[WorkerGroupPolicy, ...] = Field(
         min_length=1, max_length=100, description="One entry for each worker group of the RayCluster."
     )

@@ -1,0 +1,224 @@
+"""Reads the cluster that replicas run on: nodes, workers and worker groups from Kubernetes, pools from the cloud."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from controller.clients.kubernetes import Json, KubernetesClient
+from controller.clients.ray_clusters import LiveCluster, RayClusters
+from controller.collectors.kube_events import REASONS, Candidate, read_refusals
+from controller.collectors.kube_nodes import GROUP, WARM, PodsFound, read_nodes, read_pods
+from controller.collectors.kube_objects import gpus_of_pod, labels_of, name_of, over, part, parts, whole
+from controller.domain.cluster import ClusterFound, GroupFound, PoolsFound
+from controller.domain.nodes import Node
+from controller.domain.supply import Refusal
+from controller.errors import UnavailableError
+from controller.policy.cluster import ClusterPolicy
+from controller.ports import PoolReader
+
+NEWS_S = 3600.0
+"""Events are kept for an hour by default, so no older refusal is looked for."""
+
+_MOST_EVENTS = 2000
+_T = TypeVar("_T")
+_NO_MAXIMUM = 2_147_483_647
+"""What KubeRay takes an absent ``maxReplicas`` for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A part that could not be read, and why."""
+
+    problem: str
+
+
+class KubernetesObserver:
+    """Observes a cluster. ``policy`` names the pools and groups that matter; ``pools`` reads the cloud, if any.
+
+    Every call reads afresh, in pages that are bounded in time and size.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: KubernetesClient,
+        ray: RayClusters,
+        policy: Callable[[], ClusterPolicy],
+        pools: PoolReader | None = None,
+    ) -> None:
+        self._client = client
+        self._ray = ray
+        self._policy = policy
+        self._pools = pools
+
+    async def observe(self, now: float) -> ClusterFound:
+        """Read everything at once; what cannot be read is None, and ``problems`` says why."""
+        policy = self._policy()
+        live, pods, nodes, events, pools = await asyncio.gather(
+            _kept(self._ray.live()),
+            _kept(self._list("/api/v1/pods", fields="status.phase!=Succeeded,status.phase!=Failed")),
+            _kept(self._list("/api/v1/nodes", labels=_any_pool(policy))),
+            _kept(self._events()),
+            self._read_pools(now),
+        )
+        read = _Read(live=live, pods=pods, nodes=nodes, events=events, pools=pools)
+        return _compose(policy, read, namespace=self._ray.namespace, now=now)
+
+    async def close(self) -> None:
+        """Release what reads the pools; the client belongs to the caller."""
+        if self._pools is not None:
+            await self._pools.close()
+
+    async def _list(self, path: str, *, labels: str = "", fields: str = "") -> tuple[Json, ...]:
+        listing = await self._client.list(path, labels=labels, fields=fields)
+        if listing.cut:
+            msg = f"{path} has more than {len(listing.items)} items; they are not all read"
+            raise UnavailableError(msg)
+        return listing.items
+
+    async def _events(self) -> tuple[Json, ...]:
+        path = f"/api/v1/namespaces/{self._ray.namespace}/events"
+        lists = await asyncio.gather(
+            *(
+                self._client.list(path, most=_MOST_EVENTS, fields=f"involvedObject.kind=Pod,reason={reason}")
+                for reason in REASONS
+            )
+        )
+        return tuple(event for listing in lists for event in listing.items)
+
+    async def _read_pools(self, now: float) -> PoolsFound:
+        return PoolsFound() if self._pools is None else await self._pools.read(now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What came of reading each part."""
+
+    live: LiveCluster | _Failed
+    pods: tuple[Json, ...] | _Failed
+    nodes: tuple[Json, ...] | _Failed
+    events: tuple[Json, ...] | _Failed
+    pools: PoolsFound
+
+
+def _compose(policy: ClusterPolicy, read: _Read, *, namespace: str, now: float) -> ClusterFound:
+    parts_read = (read.live, read.pods, read.nodes, read.events)
+    problems = [one.problem for one in parts_read if isinstance(one, _Failed)]
+    nodes: tuple[Node, ...] | None = None
+    groups: tuple[GroupFound, ...] | None = None
+    # Without the pods nobody knows what is free on a node; without the RayCluster, whose workers they are.
+    if not isinstance(read.live, _Failed) and not isinstance(read.pods, _Failed):
+        pods = read_pods(read.pods, cluster=read.live.name, namespace=namespace)
+        groups, said = read_groups(read.live, pods)
+        problems += said
+        if not isinstance(read.nodes, _Failed):
+            nodes = _nodes(read.nodes, pods, policy, now)
+    return ClusterFound(
+        at=now,
+        nodes=nodes,
+        groups=groups,
+        pools=read.pools.pools,
+        events=(*_refusals(read.events, read.pods, policy, now), *read.pools.events),
+        frozen=read.live.problem if isinstance(read.live, _Failed) else read.live.frozen,
+        problems=(*problems, *read.pools.problems),
+    )
+
+
+def read_groups(live: LiveCluster, pods: PodsFound) -> tuple[tuple[GroupFound, ...], tuple[str, ...]]:
+    """Read the worker groups of a RayCluster, and what of them cannot be scaled, in sentences. Pure."""
+    groups: list[GroupFound] = []
+    problems: list[str] = []
+    if not live.autoscaled:
+        problems.append(
+            f"RayCluster {live.name}: Ray's autoscaler is off, so nobody heeds the bounds of worker groups; "
+            "set spec.enableInTreeAutoscaling: true"
+        )
+    for spec in parts(part(live.cluster, "spec"), "workerGroupSpecs"):
+        name = str(spec.get("groupName") or "")
+        hosts = whole(spec.get("numOfHosts")) or 1
+        if hosts != 1:
+            problems.append(f"worker group {name}: numOfHosts is {hosts}; only groups of one host each are scaled")
+            continue
+        groups.append(
+            GroupFound(
+                name=name,
+                min_workers=whole(spec.get("minReplicas")) or 0,
+                max_workers=_or(whole(spec.get("maxReplicas")), _NO_MAXIMUM),
+                replicas=whole(spec.get("replicas")),
+                pending=pods.pending.get(name, ()),
+            )
+        )
+    return tuple(groups), tuple(problems)
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
+
+
+def _nodes(nodes: tuple[Json, ...], pods: PodsFound, policy: ClusterPolicy, now: float) -> tuple[Node, ...]:
+    gpus_of_pool = {pool.name: pool.gpus_per_node for pool in policy.node_pools}
+    return read_nodes(nodes, pods, pool_label=policy.node_pool_label, gpus_of_pool=gpus_of_pool, now=now)
+
+
+def _refusals(
+    events: tuple[Json, ...] | _Failed, pods: tuple[Json, ...] | _Failed, policy: ClusterPolicy, now: float
+) -> tuple[Refusal, ...]:
+    if isinstance(events, _Failed) or isinstance(pods, _Failed):
+        return ()
+    return read_refusals(events, candidates=candidates(pods, policy), since=now - NEWS_S)
+
+
+def candidates(pods: Iterable[Json], policy: ClusterPolicy) -> Mapping[str, tuple[Candidate, ...]]:
+    """Return the pools that each pod of ours that wants GPUs may run in, by its name. Pure."""
+    found = {}
+    for pod in pods:
+        ours = GROUP in labels_of(pod) or WARM in labels_of(pod)
+        if ours and not over(pod) and gpus_of_pod(pod):
+            allowed = _named_pools(pod, policy.node_pool_label) or _pools_of_group(pod, policy)
+            found[name_of(pod)] = tuple(
+                Candidate(pool=pool.name, zones=tuple(sorted(pool.zones)))
+                for pool in policy.node_pools
+                if pool.name in allowed
+            )
+    return found
+
+
+def _named_pools(pod: Json, label: str) -> set[str]:
+    """Return the pools that the pod's own node selector or required affinity names."""
+    spec = part(pod, "spec")
+    if selected := part(spec, "nodeSelector").get(label):
+        return {str(selected)}
+    required = part(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    named = [
+        {str(value) for value in rule.get("values") or ()}
+        for term in parts(required, "nodeSelectorTerms")
+        for rule in parts(term, "matchExpressions")
+        if rule.get("key") == label and rule.get("operator") == "In"
+    ]
+    return set().union(*named)
+
+
+def _pools_of_group(pod: Json, policy: ClusterPolicy) -> set[str]:
+    name = labels_of(pod).get(GROUP)
+    group = next((one for one in policy.worker_groups if one.name == name), None)
+    if group is None:
+        return set()
+    return set(group.node_pools) or {
+        pool.name
+        for pool in policy.node_pools
+        if pool.accelerator == group.accelerator and pool.gpus_per_node >= group.gpus_per_worker
+    }
+
+
+def _any_pool(policy: ClusterPolicy) -> str:
+    return f"{policy.node_pool_label} in ({','.join(sorted(pool.name for pool in policy.node_pools))})"
+
+
+async def _kept(reading: Awaitable[_T]) -> _T | _Failed:
+    try:
+        return await reading
+    except UnavailableError as error:
+        return _Failed(str(error))
