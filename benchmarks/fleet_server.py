@@ -1,7 +1,7 @@
 """A simulated fleet as its observers see it, over real HTTP: Ray metrics pages, HAProxy's, and Serve's REST state.
 
-The text is a recorded page of a real cluster, one replica's lines repeated for every replica under other names, with counters
-that grow. Each node answers on a loopback address of its own (127.1.x.y), as each node of a cluster has its own metrics agent.
+The text is a recorded page of a real cluster, one replica's lines repeated for every replica under other names, with
+counters that grow. Each node answers on a loopback address of its own (127.1.x.y), as every node has its own agent.
 
     python -m benchmarks.fleet_server --deployments 200 --replicas 1000 --nodes 100 --port 8090
 """
@@ -14,7 +14,6 @@ import copy
 import gzip
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,13 @@ from typing import Any
 from aiohttp import web
 
 from controller.catalog.scraped import BY_SAMPLE_NAME
+from controller.clock import SystemClock
 
 CAPTURES = Path(__file__).parent.parent / "tests" / "data" / "captures"
 _RECORDED = {"app": "llmd", "deployment": "LLMServer:tiny", "replica": "wezrga03"}
 _WORKER = "56f77a89ebe4ac99eeb0432ad4a118362e0c7973f588667985fceab9"
 _LINE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\}) (\S+)$")
+CLOCK = SystemClock()
 _PER_S = 3.0
 _START_S = 60.0
 
@@ -48,7 +49,7 @@ class Fleet:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._began = time.time()
+        self._began = CLOCK.now()
         page = gzip.decompress((CAPTURES / "ray_8080_llmd_loaded.prom.gz").read_bytes()).decode()
         self._comments = "\n".join(line for line in page.splitlines() if line.startswith("# TYPE ray_"))
         self._lines = list(self._template(page.splitlines()))
@@ -84,7 +85,7 @@ class Fleet:
 
     def page(self, node: int) -> bytes:
         """One node's metrics page."""
-        grown = (time.time() - self._began) * _PER_S
+        grown = (CLOCK.now() - self._began) * _PER_S
         parts = [self._comments]
         for app, number, at in self.replicas():
             if at == node and self._age(app, number) >= _START_S:
@@ -97,7 +98,7 @@ class Fleet:
 
     def haproxy(self) -> bytes:
         """The front door's page."""
-        grown = (time.time() - self._began) * _PER_S
+        grown = (CLOCK.now() - self._began) * _PER_S
         parts = list(self._process)
         for app in self.targets:
             for line in self._backend:
@@ -107,7 +108,7 @@ class Fleet:
 
     def applications(self) -> dict[str, Any]:
         """Serve's REST state."""
-        now = time.time()
+        now = CLOCK.now()
         shown: dict[str, Any] = {}
         nodes = {(app, number): node for app, number, node in self.replicas()}
         for app, target in self.targets.items():
@@ -134,12 +135,12 @@ class Fleet:
     def scale(self, app: str, target: int) -> None:
         """Set a target: replicas start at once, and run after a minute."""
         for number in range(self.targets[app], target):
-            self._created[app, number] = time.time()
+            self._created[app, number] = CLOCK.now()
         self.targets[app] = target
         self.writes += 1
 
     def _age(self, app: str, number: int) -> float:
-        return time.time() - self._created.get((app, number), self._began - 600.0)
+        return CLOCK.now() - self._created.get((app, number), self._began - 600.0)
 
 
 def address(node: int) -> str:

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from controller.catalog.metric import Origin
-from controller.catalog.scraped import BY_SAMPLE_NAME
 from controller.collectors.exposition import ExpositionReader
 from controller.domain.scrape import Sample, Scrape, SourceKind
 from controller.errors import BadInputError
 from controller.ports import Clock
+from controller.window.recorded import READ
 
 ORIGIN_OF_KIND = {SourceKind.RAY: Origin.RAY, SourceKind.HAPROXY: Origin.HAPROXY}
 
@@ -103,7 +103,7 @@ class PageScraper:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         origin = ORIGIN_OF_KIND[kind]
-        self._reader = ExpositionReader({name: m for name, m in BY_SAMPLE_NAME.items() if m.origin is origin})
+        self._reader = ExpositionReader({name: m for name, m in READ.items() if m.origin is origin})
 
     async def scrape_all(self, urls: Sequence[str]) -> tuple[Scrape, ...]:
         """One scrape per distinct URL, in order; failures are in the scrapes."""

@@ -20,12 +20,12 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from controller.catalog.scraped import BY_SAMPLE_NAME
 from controller.collectors.pages import READ_INLINE_BYTES, FetchError, check_url, endpoint, fetch
 from controller.collectors.query_answer import Answer, AnswerError, TargetName, error_text, parse_answer
 from controller.domain.scrape import Scrape, SourceKind
 from controller.errors import UnavailableError
 from controller.ports import Clock
+from controller.window.recorded import READ
 
 _AUTH_STATUSES = {401, 403}
 
@@ -33,7 +33,7 @@ _Key = tuple[SourceKind, TargetName]
 
 
 class PrometheusCollector:
-    """Reads every catalogued series of Ray and HAProxy with one query.
+    """Reads every series of Ray and HAProxy that the controller uses with one query.
 
     There is one scrape for each instance and kind of metric, named like a direct one (``ray/<instance>``).
     Its ``at`` is when Prometheus scraped the instance, by Prometheus' clock. An instance that Prometheus
@@ -67,7 +67,7 @@ class PrometheusCollector:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._look_back_s = look_back_s
-        names = "|".join(("up", *BY_SAMPLE_NAME))
+        names = "|".join(("up", *READ))
         narrowed = f",{matchers}" if matchers else ""
         self._form = {
             "query": f'{{__name__=~"{names}"{narrowed}}}[{look_back_s}s]',

@@ -63,3 +63,13 @@ RECORDED: dict[str, Recorded] = {
     _sample_name(metric): Recorded(found_by=found_by, counts=metric.kind is not Kind.GAUGE)
     for metric, found_by in _FOUND_BY
 }
+
+READ: dict[str, Metric] = {
+    name: metric
+    for name, metric in scraped.BY_SAMPLE_NAME.items()
+    if name in RECORDED or metric in {scraped.HAPROXY_START_TIME, scraped.SERVE_TARGET}
+}
+"""All that the controller asks its sources for: what is recorded, when a HAProxy started, and by what Ray is known.
+
+Histograms are most of a page, so what is only for dashboards is left there.
+"""

@@ -106,7 +106,7 @@ async def test_a_compressed_page_is_read(scrape, serve_page, capture):
     result = await scrape(await serve_page(page, headers={"Content-Encoding": "gzip"}))
 
     assert result.ok
-    assert len(result.samples) == 61
+    assert len(result.samples) == 56
 
 
 async def test_a_url_with_a_path_is_taken_as_it_is(scrape, serve):

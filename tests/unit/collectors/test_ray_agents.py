@@ -29,7 +29,7 @@ async def test_each_node_is_one_scrape(session, clock, serve_page, capture):
 
     assert [scrape.source for scrape in scrapes] == [url.replace("http://", "ray/") for url in (loaded, idle)]
     assert [(scrape.ok, scrape.kind, scrape.errors) for scrape in scrapes] == [(True, SourceKind.RAY, ())] * 2
-    assert [len(scrape.samples) for scrape in scrapes] == [573, 32]
+    assert [len(scrape.samples) for scrape in scrapes] == [414, 28]
 
 
 async def test_gauges_that_expired_while_idle_are_absent_not_zero(session, clock, serve_page, capture):
