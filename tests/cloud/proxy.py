@@ -1,0 +1,103 @@
+"""Stands between the controller and the API server: moves real times to the scaled clock, fails, and keeps account.
+
+The API server dates what it makes by the real clock, to the second. A real second is ``speed`` seconds of the scaled
+clock, so such times are taken to be the end of their second, and never later than now: nothing seems to be older
+than what caused it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from tests.cloud.clock import ScaledClock
+from tests.cloud.kube import Server, rfc3339, unix
+
+_TIME = re.compile(r'"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"')
+_PASSED_ON = ("Authorization", "Content-Type", "Accept", "User-Agent")
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write as the controller sent it; ``at`` is the scaled time."""
+
+    at: float
+    method: str
+    path: str
+    body: Any
+    status: int
+
+
+@dataclass
+class ApiProxy:
+    """Use as ``async with ApiProxy(server, clock) as proxy: ... proxy.url``. ``gone`` drops every connection."""
+
+    server: Server
+    clock: ScaledClock
+    url: str = ""
+    gone: bool = False
+    writes: list[Write] = field(default_factory=list)
+    requests: int = 0
+    _session: aiohttp.ClientSession | None = None
+    _runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession()
+        app = web.Application(client_max_size=32_000_000)
+        app.router.add_route("*", "/{path:.*}", self._pass)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._session is not None:
+            await self._session.close()
+
+    def kubeconfig(self, namespace: str) -> str:
+        """A kubeconfig file's content, with which the controller comes here."""
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "proxy",
+                "contexts": [
+                    {"name": "proxy", "context": {"cluster": "proxy", "user": "proxy", "namespace": namespace}}
+                ],
+                "clusters": [{"name": "proxy", "cluster": {"server": self.url}}],
+                "users": [{"name": "proxy", "user": {"token": self.server.token}}],
+            }
+        )
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
+        self.requests += 1
+        assert self._session is not None
+        if self.gone and request.transport is not None:
+            request.transport.close()
+            return web.Response(status=503)
+        body = await request.read()
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        async with self._session.request(
+            request.method, self.server.url + request.raw_path, data=body or None, headers=headers, ssl=False
+        ) as answer:
+            text = await answer.text()
+            status, kind = answer.status, answer.content_type
+        if request.method != "GET":
+            content = json.loads(body) if body else None
+            self.writes.append(Write(self.clock.now(), request.method, request.path, content, status))
+        return web.Response(status=status, text=_TIME.sub(self._moved, text), content_type=kind)
+
+    def _moved(self, found: re.Match[str]) -> str:
+        at = unix(found[1])
+        if at >= self.clock.origin:
+            return found[0]
+        return f'"{rfc3339(min(self.clock.now(), self.clock.scaled(at + 1.0)))}"'
