@@ -74,6 +74,14 @@ class Settings(BaseSettings):
         default=None, description="RayService whose cluster is scaled; otherwise the only one."
     )
     ray_cluster: str | None = Field(default=None, description="RayCluster to scale, where no RayService made it.")
+    leader_election: bool = Field(
+        default=False, description="Act only while this controller, of several, holds a Lease in its namespace."
+    )
+    lease: str = Field(
+        default="foreserve",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="Name of that Lease, and of the ConfigMap that state is handed over in.",
+    )
     advisory: bool = Field(default=False, description="Touch nothing, whatever the policy's mode.")
 
     @field_validator("ray_metrics_targets", "haproxy_urls", mode="before")

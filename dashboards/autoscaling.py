@@ -397,7 +397,7 @@ def _health() -> tuple[Panel, ...]:
             description="Should stay well below the interval.",
             unit=Unit.SECONDS,
             queries=tuple(Query(quantile(p, exported.TICK_DURATION, ""), f"p{p * 100:g}") for p in (0.5, 0.9, 0.99)),
-            width=6,
+            width=5,
         ),
         Panel(
             title="Steps of a tick",
@@ -405,7 +405,7 @@ def _health() -> tuple[Panel, ...]:
             unit=Unit.SECONDS,
             queries=(Query(of(exported.STEP_DURATION), "{{step}}"),),
             shape=Shape.STACK,
-            width=6,
+            width=5,
         ),
         Panel(
             title="Ticks",
@@ -418,13 +418,20 @@ def _health() -> tuple[Panel, ...]:
                 Query(f"rate({of(exported.STORE_ERRORS)}[$__rate_interval])", "store errors"),
                 Query(f"rate({of(exported.POLICY_RELOADS)}[$__rate_interval])", "policy {{result}}"),
             ),
-            width=6,
+            width=5,
         ),
         Panel(
             title="Since the last tick",
             description="Above three intervals the controller is stalled.",
             unit=Unit.SECONDS,
             queries=(Query(f"time() - {of(exported.LAST_TICK)}", "{{instance}}"),),
-            width=6,
+            width=5,
+        ),
+        Panel(
+            title="Controllers that act",
+            description="One, whatever their number; none for half a minute while the lease changes hands.",
+            unit=Unit.COUNT,
+            queries=(Query(f"sum({of(exported.LEADS)})", "acting"),),
+            width=4,
         ),
     )

@@ -17,7 +17,7 @@ from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
 from controller.domain.layer import Layer
 from controller.domain.plan import OutcomeStatus
 from controller.errors import UnavailableError
-from controller.ports import Clock
+from controller.ports import Clock, Leadership
 
 LEVER = "ray_cluster"
 
@@ -49,8 +49,9 @@ class _Tries:
 class RayClusterActuator:
     """The lever of the worker layer. Steps of different groups may be applied at the same time."""
 
-    def __init__(self, *, client: KubernetesClient, ray: RayClusters, clock: Clock) -> None:
+    def __init__(self, *, client: KubernetesClient, ray: RayClusters, clock: Clock, leadership: Leadership) -> None:
         self._client = client
+        self._leadership = leadership
         self._ray = ray
         self._clock = clock
 
@@ -129,6 +130,9 @@ class RayClusterActuator:
                 return now
             if now != expected:
                 msg = f"{path}: group {group} was set to {now} meanwhile; it is planned for anew"
+                raise KubernetesRefusedError(msg, status=HTTPStatus.CONFLICT)
+            if not self._leadership.may_act():
+                msg = f"this process does not lead: {self._leadership.standing}"
                 raise KubernetesRefusedError(msg, status=HTTPStatus.CONFLICT)
             tries.count += 1
             try:

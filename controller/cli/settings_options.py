@@ -46,3 +46,7 @@ Namespace = Annotated[
 ]
 RayService = Annotated[str | None, typer.Option(help="RayService to scale.", show_default="the only one")]
 RayCluster = Annotated[str | None, typer.Option(help="RayCluster to scale that no RayService made.")]
+LeaderElection = Annotated[
+    bool | None,
+    typer.Option("--leader-election", help="Act only while this one, of several, holds the Lease.", show_default=False),
+]

@@ -29,7 +29,6 @@ FIELD_MANAGER = "foreserve"
 Json = dict[str, Any]
 
 JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 _PAGE = 500
@@ -148,12 +147,13 @@ class KubernetesClient:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._call("PATCH", path, body=list(operations), query=query, kind=JSON_PATCH)
 
-    async def apply(self, path: str, body: Json) -> Json:
+    async def apply(self, path: str, body: Json, *, force: bool) -> Json:
         """Server-side apply: create the object or own just the fields given.
 
-        Fields that somebody else owns are not taken (409). Raises UnavailableError.
+        ``force`` takes fields that somebody else owns (else 409), as is right for objects that are ours altogether.
+        Raises UnavailableError.
         """
-        query = {"fieldManager": FIELD_MANAGER, "force": "false"}
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._call("PATCH", path, body=body, query=query, kind=APPLY_PATCH)
 
     async def delete(self, path: str, *, uid: str) -> None:

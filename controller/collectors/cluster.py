@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from controller.clients.kubernetes import Json, KubernetesClient
 from controller.clients.ray_clusters import LiveCluster, RayClusters
+from controller.clients.warm_capacity import Warm, WarmCapacityStore
+from controller.clients.warm_objects import WARM_LABEL
 from controller.collectors.kube_events import REASONS, Candidate, read_refusals
-from controller.collectors.kube_nodes import GROUP, WARM, PodsFound, read_nodes, read_pods
+from controller.collectors.kube_nodes import GROUP, PodsFound, read_nodes, read_pods
 from controller.collectors.kube_objects import gpus_of_pod, labels_of, name_of, over, part, parts, whole
 from controller.domain.cluster import ClusterFound, GroupFound, PoolsFound
 from controller.domain.nodes import Node
@@ -47,24 +49,27 @@ class KubernetesObserver:
         client: KubernetesClient,
         ray: RayClusters,
         policy: Callable[[], ClusterPolicy],
+        warm: WarmCapacityStore,
         pools: PoolReader | None = None,
     ) -> None:
         self._client = client
         self._ray = ray
+        self._warm = warm
         self._policy = policy
         self._pools = pools
 
     async def observe(self, now: float) -> ClusterFound:
         """Read everything at once; what cannot be read is None, and ``problems`` says why."""
         policy = self._policy()
-        live, pods, nodes, events, pools = await asyncio.gather(
+        live, pods, nodes, events, warm, pools = await asyncio.gather(
             _kept(self._ray.live()),
             _kept(self._list("/api/v1/pods", fields="status.phase!=Succeeded,status.phase!=Failed")),
             _kept(self._list("/api/v1/nodes", labels=_any_pool(policy))),
             _kept(self._events()),
+            _kept(self._warm.read()),
             self._read_pools(now),
         )
-        read = _Read(live=live, pods=pods, nodes=nodes, events=events, pools=pools)
+        read = _Read(live=live, pods=pods, nodes=nodes, events=events, warm=warm, pools=pools)
         return _compose(policy, read, namespace=self._ray.namespace, now=now)
 
     async def close(self) -> None:
@@ -101,12 +106,17 @@ class _Read:
     pods: tuple[Json, ...] | _Failed
     nodes: tuple[Json, ...] | _Failed
     events: tuple[Json, ...] | _Failed
+    warm: tuple[Warm, ...] | _Failed
     pools: PoolsFound
 
 
 def _compose(policy: ClusterPolicy, read: _Read, *, namespace: str, now: float) -> ClusterFound:
-    parts_read = (read.live, read.pods, read.nodes, read.events)
+    parts_read = (read.live, read.pods, read.nodes, read.events, read.warm)
     problems = [one.problem for one in parts_read if isinstance(one, _Failed)]
+    warm: tuple[tuple[str, int], ...] | None = None
+    if not isinstance(read.warm, _Failed):
+        warm = _nodes_kept(read.warm)
+        problems += [f"warm capacity of {one.pool}: {one.trouble}" for one in read.warm if one.trouble]
     nodes: tuple[Node, ...] | None = None
     groups: tuple[GroupFound, ...] | None = None
     # Without the pods nobody knows what is free on a node; without the RayCluster, whose workers they are.
@@ -121,6 +131,7 @@ def _compose(policy: ClusterPolicy, read: _Read, *, namespace: str, now: float) 
         nodes=nodes,
         groups=groups,
         pools=read.pools.pools,
+        warm=warm,
         events=(*_refusals(read.events, read.pods, policy, now), *read.pools.events),
         frozen=read.live.problem if isinstance(read.live, _Failed) else read.live.frozen,
         problems=(*problems, *read.pools.problems),
@@ -154,6 +165,14 @@ def read_groups(live: LiveCluster, pods: PodsFound) -> tuple[tuple[GroupFound, .
     return tuple(groups), tuple(problems)
 
 
+def _nodes_kept(warm: Iterable[Warm]) -> tuple[tuple[str, int], ...]:
+    """Nodes kept for each pool; while the lever is changed two may keep some."""
+    kept: dict[str, int] = {}
+    for one in warm:
+        kept[one.pool] = kept.get(one.pool, 0) + one.nodes
+    return tuple(sorted(kept.items()))
+
+
 def _or(value: int | None, otherwise: int) -> int:
     return otherwise if value is None else value
 
@@ -175,7 +194,7 @@ def candidates(pods: Iterable[Json], policy: ClusterPolicy) -> Mapping[str, tupl
     """Return the pools that each pod of ours that wants GPUs may run in, by its name. Pure."""
     found = {}
     for pod in pods:
-        ours = GROUP in labels_of(pod) or WARM in labels_of(pod)
+        ours = GROUP in labels_of(pod) or WARM_LABEL in labels_of(pod)
         if ours and not over(pod) and gpus_of_pod(pod):
             allowed = _named_pools(pod, policy.node_pool_label) or _pools_of_group(pod, policy)
             found[name_of(pod)] = tuple(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controller.clients.warm_objects import WARM_LABEL
 from controller.collectors.kube_objects import (
     GPU,
     Json,
@@ -30,9 +31,6 @@ from controller.domain.workers import Worker, WorkerState
 ZONE = "topology.kubernetes.io/zone"
 CLUSTER, GROUP, NODE_TYPE = "ray.io/cluster", "ray.io/group", "ray.io/node-type"
 """KubeRay's labels on every pod it makes."""
-WARM = "foreserve.dev/warm-capacity"
-"""Label of pods that only keep nodes warm; they give way to workers at once, so they hold nothing."""
-
 _LEAVING_TAINTS = {
     "node.kubernetes.io/unschedulable",
     "node.kubernetes.io/out-of-service",
@@ -61,14 +59,15 @@ class PodsFound:
 def read_pods(pods: Iterable[Json], *, cluster: str | None, namespace: str) -> PodsFound:
     """Sort pods of all namespaces; the workers are those of the RayCluster that serves.
 
-    Workers that are being deleted, or belong to another RayCluster, hold their GPUs as anybody else's pods do.
+    Pods that only keep nodes warm hold nothing, since they give way to workers at once. Workers that are being
+    deleted, or belong to another RayCluster, hold their GPUs as anybody else's pods do.
     """
     workers: dict[str, list[Worker]] = defaultdict(list)
     foreign: dict[str, int] = defaultdict(int)
     pending: dict[str, list[PendingWorker]] = defaultdict(list)
     for pod in pods:
         gpus, node = gpus_of_pod(pod), str(part(pod, "spec").get("nodeName") or "")
-        if over(pod) or WARM in labels_of(pod):
+        if over(pod) or WARM_LABEL in labels_of(pod):
             continue
         group = _group(pod, cluster, namespace)
         if group is None:

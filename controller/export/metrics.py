@@ -19,7 +19,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, OutcomeStatus, Reason
 from controller.domain.record import TickRecord
 from controller.export.series import Series, gauges
-from controller.ports import LoopEvent
+from controller.ports import Leadership, LoopEvent
 
 _TICK_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -72,10 +72,12 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
 class MetricsExporter(Collector):
     """Holds the latest record's gauges and the counters since the start, in a registry of its own.
 
-    A series whose labels are not in the latest record is gone from the page.
+    A series whose labels are not in the latest record is gone from the page. ``leadership`` says, as of the moment
+    of the scrape, whether this controller is the one that acts; without it it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leadership: Leadership | None = None) -> None:
+        self._leadership = leadership
         self._gauges: tuple[Series, ...] = ()
         self._counters: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
         self._counted: set[DeploymentId] = set()
@@ -106,7 +108,8 @@ class MetricsExporter(Collector):
         families: dict[Metric, Family] = {}
         build: Series = (exported.BUILD_INFO, self._build, 1)
         counters = ((metric, labels, count) for (metric, labels), count in self._counters.items())
-        for metric, labels, value in itertools.chain([build], self._gauges, counters):
+        leads: Series = (exported.LEADS, (), self._leadership is None or self._leadership.may_act())
+        for metric, labels, value in itertools.chain([build, leads], self._gauges, counters):
             family = families.setdefault(metric, _family(metric))
             family.add_metric(labels, float(value))  # type: ignore[attr-defined]
         yield from families.values()

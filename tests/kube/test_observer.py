@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.clients.warm_capacity import WarmCapacityStore
 from controller.clock import SystemClock
 from controller.collectors.cluster import KubernetesObserver
 from controller.domain.cluster import ClusterFound, PoolFound, PoolsFound
@@ -36,6 +37,7 @@ async def observe(cluster: Cluster, pools: PoolsFound | None = None) -> ClusterF
         client=cluster.client,
         ray=cluster.ray,
         policy=lambda: policy(cluster),
+        warm=WarmCapacityStore(client=cluster.client, namespace=cluster.namespace, clock=SystemClock()),
         pools=Cloud() if pools else None,
     )
     found = await observer.observe(SystemClock().now())

@@ -14,6 +14,7 @@ from controller.domain.layer import Layer
 from controller.domain.nodes import Node, NodeState
 from controller.domain.plan import OutcomeStatus
 from controller.domain.workers import Occupant, ReplicaState, Worker, WorkerState
+from controller.election.alone import Alone
 from tests.cluster import CHAT
 from tests.kubernetes_api import Cluster, worker_group
 
@@ -27,7 +28,7 @@ def step(wanted: int, *, was: int = 0, most: int | None = None, name: str = "l4"
 
 
 def actuator(cluster: Cluster) -> RayClusterActuator:
-    return RayClusterActuator(client=cluster.client, ray=cluster.ray, clock=SystemClock())
+    return RayClusterActuator(client=cluster.client, ray=cluster.ray, clock=SystemClock(), leadership=Alone())
 
 
 async def live(cluster: Cluster, name: str = "chat-live") -> dict[str, Any]:

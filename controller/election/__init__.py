@@ -1,0 +1,1 @@
+"""Which of several controllers acts: one holder of a Kubernetes Lease at a time."""

@@ -1,0 +1,143 @@
+"""The planner's state as the next leader finds it: one ConfigMap, written before anything is done.
+
+Each controller keeps its own records and histories in its own file, and goes on measuring while it does not lead. What
+only the leader knows is what it decided: this state, and the ledger in it. It is small, and must not be lost between an
+order and its record; so it lies where every controller can read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from pydantic import ValidationError
+
+from controller.clients.kubernetes import Json, KubernetesClient, KubernetesRefusedError
+from controller.codec import dump_state, load_state
+from controller.domain.state import PlannerState
+from controller.errors import UnavailableError
+from controller.ports import Leadership
+
+TERM, TICK = "foreserve.dev/term", "foreserve.dev/tick"
+
+_KEY = "state"
+_FORMAT, _FORMAT_KEY = "1", "foreserve.dev/format"
+_MOST_BYTES = 900_000
+"""A ConfigMap holds 1 MiB, with its names."""
+_MOST_STATE_BYTES = 64_000_000
+
+
+class HandOverError(UnavailableError):
+    """The state could not be handed over, or what was handed over is not understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What a leader left: its state as of a tick of its term."""
+
+    state: PlannerState
+    term: int
+    tick: int
+
+
+class ConfigMapHandOver:
+    """State in the ConfigMap ``namespace/name``. Of an older term nothing is written over a newer one's."""
+
+    def __init__(self, *, client: KubernetesClient, namespace: str, name: str, leadership: Leadership) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._maps = f"/api/v1/namespaces/{namespace}/configmaps"
+        self._name = name
+        self._leadership = leadership
+        self._last: bytes | None = None
+        self._version: str | None = None
+
+    async def publish(self, state: PlannerState, *, tick: int) -> None:
+        """Write the state; one that is there already is not written again.
+
+        Raises:
+            HandOverError: this process does not lead any more, another leader has written since, or it is too large.
+            UnavailableError: the API server gives no answer, or refuses.
+
+        """
+        plain = dump_state(state)
+        if plain == self._last:
+            return
+        if not self._leadership.may_act():
+            msg = f"this process does not lead: {self._leadership.standing}"
+            raise HandOverError(msg)
+        packed = zlib.compress(plain, 6)
+        if len(packed) > _MOST_BYTES:
+            msg = (
+                f"the state has {len(packed)} bytes, and a ConfigMap takes {_MOST_BYTES}; "
+                "let a second controller take some of the deployments"
+            )
+            raise HandOverError(msg)
+        body = self._body(packed, tick)
+        try:
+            written = await (self._create(body) if self._version is None else self._replace(body))
+        except KubernetesRefusedError as error:
+            self._version = None
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            msg = f"ConfigMap {self._namespace}/{self._name} was written by somebody else since; it is read again"
+            raise HandOverError(msg) from None
+        self._version, self._last = str(written["metadata"]["resourceVersion"]), plain
+
+    async def take(self) -> HandedOver | None:
+        """Read what the last leader left; None where nobody led yet. To be called once a term, before deciding.
+
+        Raises:
+            HandOverError: it is not understood, or belongs to a newer term than ours.
+            UnavailableError: the API server gives no answer, or refuses.
+
+        """
+        found = await self._client.find(f"{self._maps}/{self._name}")
+        if found is None:
+            self._version = self._last = None
+            return None
+        left = self._read(found)
+        if left.term > self._leadership.term:
+            msg = f"the state is of term {left.term}, and ours is {self._leadership.term}: somebody else leads by now"
+            raise HandOverError(msg)
+        self._version, self._last = str(found["metadata"]["resourceVersion"]), None
+        return left
+
+    async def _create(self, body: Json) -> Json:
+        return await self._client.create(self._maps, body)
+
+    async def _replace(self, body: Json) -> Json:
+        versioned = {**body, "metadata": {**body["metadata"], "resourceVersion": self._version}}
+        return await self._client.replace(f"{self._maps}/{self._name}", versioned)
+
+    def _body(self, packed: bytes, tick: int) -> Json:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": self._name,
+                "labels": {"app.kubernetes.io/managed-by": "foreserve"},
+                "annotations": {TERM: str(self._leadership.term), TICK: str(tick), _FORMAT_KEY: _FORMAT},
+            },
+            "binaryData": {_KEY: base64.b64encode(packed).decode()},
+        }
+
+    def _read(self, found: Json) -> HandedOver:
+        notes = found["metadata"].get("annotations") or {}
+        if notes.get(_FORMAT_KEY) != _FORMAT:
+            reason = f"its format is {notes.get(_FORMAT_KEY)}, not {_FORMAT}"
+            raise self._not_understood(reason)
+        try:
+            packed = base64.b64decode(found["binaryData"][_KEY], validate=True)
+            plain = zlib.decompressobj().decompress(packed, _MOST_STATE_BYTES)
+            return HandedOver(state=load_state(plain), term=int(notes[TERM]), tick=int(notes[TICK]))
+        except (KeyError, ValueError, TypeError, binascii.Error, zlib.error, ValidationError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise self._not_understood(reason) from None
+
+    def _not_understood(self, reason: str) -> HandOverError:
+        where = f"ConfigMap {self._namespace}/{self._name}"
+        return HandOverError(f"{where} is not understood ({reason}); delete it to begin from our own memory")
