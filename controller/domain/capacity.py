@@ -80,6 +80,15 @@ class SafetyEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRecord:
+    """Requests served of late, and how many of them missed an objective. Decaying sums."""
+
+    at: float
+    requests: float = 0.0
+    missed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityMemory:
     """All that is learned about one deployment. ``seen`` tells until when each replica was taken in."""
 
@@ -93,5 +102,7 @@ class CapacityMemory:
     utilisations: tuple[tuple[float, float], ...] = ()
     """(time, utilisation) of the last minutes, oldest first."""
     seen: tuple[tuple[str, float], ...] = ()
+    record: ServiceRecord | None = None
+    """How users fared of late."""
     judged_at: float | None = None
     """When outcomes were last taken in."""

@@ -20,6 +20,7 @@ from controller.forecast.online import Track
 from controller.forecast.past import Past
 from controller.loop.fitting import FitRequest, FitResult
 from controller.loop.forecast_guard import ForecastGuard
+from controller.planner.capacity.error_budget import MOST_CAREFUL
 from controller.policy.model import DeploymentPolicy
 from controller.window.history import DemandHistory, HistoryEntry
 
@@ -200,7 +201,7 @@ class Foresight:
                     signal,
                     now=now,
                     horizon_s=horizon_s,
-                    quantiles=sorted({*_SHOWN_QUANTILES, promised}),
+                    quantiles=sorted({*_SHOWN_QUANTILES, promised, MOST_CAREFUL}),
                     deployment=deployment.id,
                     promised=promised,
                 )

@@ -25,6 +25,7 @@ from controller.domain.signals import Signal
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.announced import announced, with_usual
+from controller.planner.capacity.error_budget import careful
 from controller.planner.debt import with_debt
 from controller.planner.drain import drained
 from controller.planner.lead import with_starts
@@ -214,12 +215,12 @@ def _verdict(draft: _Draft) -> _Verdict:
 
 def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple[tuple[Step, ...], DeploymentMemory]:
     """Each stage's step, and the memory after them. The limits start from the live target itself."""
-    policy = given.policy
+    policy, learned = given.policy, claimed.memory.capacity
     sizing = size(
         given.snapshot,
         given.capacity,
         given.forecasts,
-        quantile=policy.forecast.target_quantile,
+        quantile=careful(policy.forecast.target_quantile, learned.record if learned else None),
         forecast_unavailable=given.forecast_unavailable,
         current=claimed.base,
         sustained=given.sustained,

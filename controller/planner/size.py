@@ -219,7 +219,7 @@ def _forecast(
         return Step("forecast", reactive.replicas, reactive.reason, f"none: {unavailable or 'none was made'}")
     need = max(ahead, key=_decisiveness)
     horizon_s = next(forecast.horizon_s for forecast in forecasts if forecast.signal is need.signal)
-    detail = f"p{need.quantile * 100:g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
+    detail = f"p{need.quantile * 100:.3g} of the maximum over {horizon_s:.0f} s: {need.arithmetic}"
     if need.replicas() > reactive.replicas:
         return Step("forecast", need.replicas(), Reason.FORECAST, detail)
     return Step("forecast", reactive.replicas, reactive.reason, detail)

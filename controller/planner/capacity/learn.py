@@ -11,6 +11,7 @@ from controller.domain.capacity import CAPACITY_MEMORY_VERSION, CapacityMemory, 
 from controller.domain.engine import EngineInterval, ServiceOutcomes
 from controller.domain.reading import Known, Reading
 from controller.planner.capacity.batches import Batches, batches
+from controller.planner.capacity.error_budget import served
 from controller.planner.capacity.estimate import full_load_of
 from controller.planner.capacity.from_policy import iteration_prior
 from controller.planner.capacity.iteration import FIRM, LOOSE, learned, new_estimate
@@ -42,7 +43,7 @@ def learn(memory: CapacityMemory | None, experience: Experience, policy: Deploym
     known = memory if memory is not None and memory.version == CAPACITY_MEMORY_VERSION else CapacityMemory()
     known = _engines(known, experience, policy)
     known = _utilised(known, experience)
-    return _fared(known, experience, policy)
+    return _fared(_recorded(known, experience), experience, policy)
 
 
 def engine_key(interval: EngineInterval, digest: str) -> str:
@@ -106,6 +107,13 @@ def _utilised(known: CapacityMemory, experience: Experience) -> CapacityMemory:
     if isinstance(experience.work, Known) and experience.ready:
         recent = (*recent, (experience.at, experience.work.value / experience.ready))
     return replace(known, utilisations=recent)
+
+
+def _recorded(known: CapacityMemory, experience: Experience) -> CapacityMemory:
+    outcomes, record = experience.outcomes, known.record
+    if outcomes is None or (record is not None and experience.at - record.at < _FRESH_SHARE * outcomes.seconds):
+        return known
+    return replace(known, record=served(record, outcomes, at=experience.at))
 
 
 def _fared(known: CapacityMemory, experience: Experience, policy: DeploymentPolicy) -> CapacityMemory:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from controller.domain.capacity import MixEstimate
 from controller.domain.engine import EngineInterval
 
-MEMORY_S = 300.0
-"""Time over which the past fades to 37 %."""
+MEMORY_REQUESTS = 600.0
+"""Requests over which the past fades to 37 %: their mean is known to a few percent, and a mix that turns heavier is
+seen while what waits for it can still be ordered."""
+_SHORTEST_S, _LONGEST_S = 60.0, 300.0
+"""Bounds of the time that so many requests take."""
 _ENOUGH_REQUESTS = 20.0
 _LEAST_KV_USAGE = 0.01
 
@@ -46,14 +49,15 @@ class TokenMix:
 def with_intervals(mix: MixEstimate | None, intervals: Sequence[EngineInterval], *, at: float) -> MixEstimate:
     """Let the past fade and add what the engines did in the last interval."""
     base = mix or MixEstimate(at=at)
-    kept = math.exp(-max(0.0, at - base.at) / MEMORY_S)
+    elapsed_s, requests = max(0.0, at - base.at), sum(one.first_tokens for one in intervals)
+    kept = math.exp(-min(max(requests / MEMORY_REQUESTS, elapsed_s / _LONGEST_S), elapsed_s / _SHORTEST_S))
     gauged = [one for one in intervals if one.running is not None and one.kv_usage is not None]
     return MixEstimate(
         at=at,
         prompt_tokens=kept * base.prompt_tokens + sum(one.prompt_tokens for one in intervals),
         cached_tokens=kept * base.cached_tokens + sum(one.cached_tokens for one in intervals),
         generation_tokens=kept * base.generation_tokens + sum(one.generation_tokens for one in intervals),
-        first_tokens=kept * base.first_tokens + sum(one.first_tokens for one in intervals),
+        first_tokens=kept * base.first_tokens + requests,
         running=kept * base.running + sum(one.running or 0.0 for one in gauged),
         kv_usage=kept * base.kv_usage + sum(one.kv_usage or 0.0 for one in gauged),
     )

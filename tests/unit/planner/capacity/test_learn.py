@@ -173,6 +173,21 @@ def test_late_requests_lower_what_is_planned(chat):
     assert after < before - 0.02
 
 
+def test_how_users_fared_is_counted_once_even_before_capacity_is_known():
+    rules, engine = policy(), SyntheticEngine(RTX_4090, 1155, 211, 2.0)
+    told = experience(engine.interval(30.0), outcomes=ServiceOutcomes(seconds=30, first_tokens=60, late=6))
+
+    first = learn(None, told, rules)
+    again = learn(first, replace(told, at=told.at + 5), rules)
+    later = learn(again, replace(told, at=told.at + 30), rules)
+
+    assert first.record is not None
+    assert (first.record.requests, first.record.missed) == pytest.approx((60, 6))
+    assert again.record == first.record
+    assert later.record is not None
+    assert later.record.requests == pytest.approx(120, rel=0.01)
+
+
 def test_what_was_learned_survives_a_checkpoint(chat):
     of = DeploymentId("chat", "llama")
     state = PlannerState(deployments=((of, DeploymentMemory(capacity=chat)),))

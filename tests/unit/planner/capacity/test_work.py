@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from controller.domain.engine import EngineInterval
@@ -89,6 +91,24 @@ def test_the_mix_is_the_mean_over_replicas_and_the_last_minutes():
     assert (known.prompt_tokens, known.output_tokens) == (1500, 200)
     assert changed is not None
     assert changed.prompt_tokens == pytest.approx(100, rel=0.01)
+
+
+def mix_after(requests_each: float, seconds: float) -> float:
+    """Prompt tokens that are believed after ten minutes of 1000 and then some seconds of 3000."""
+    mix = None
+    for tick in range(40):
+        mix = with_intervals(mix, [interval(requests_each, 1000, 100)], at=tick * 15.0)
+    for tick in range(40, 40 + round(seconds / 15)):
+        mix = with_intervals(mix, [interval(requests_each, 3000, 100)], at=tick * 15.0)
+    known = token_mix(mix)
+    assert known is not None
+    return known.prompt_tokens
+
+
+def test_a_busy_service_knows_a_heavier_mix_in_a_minute_and_a_quiet_one_in_minutes():
+    assert mix_after(300, 60) == pytest.approx(3000 - 2000 * math.exp(-1), rel=0.05)
+    assert mix_after(3000, 60) == pytest.approx(mix_after(300, 60), rel=0.05)
+    assert mix_after(15, 60) == pytest.approx(3000 - 2000 * math.exp(-0.2), rel=0.05)
 
 
 def test_few_requests_are_no_mix():
