@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from controller.errors import BadInputError
+from controller.token_file import read_token
 
 PREFIX = "FORESERVE_"
 _OF_OTHER_PARTS = {
@@ -186,13 +187,4 @@ def _sentence(problem: Mapping[str, Any]) -> str:
 def _secret(direct: SecretStr | None, file: Path | None, setting: str) -> str | None:
     if file is None:
         return direct.get_secret_value() if direct else None
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        msg = f"{file}: cannot be read as a token ({reason}); {setting} names a file with one token in it"
-        raise BadInputError(msg) from None
-    if not secret:
-        msg = f"{file}: is empty; {setting} names a file with one token in it"
-        raise BadInputError(msg)
-    return secret
+    return read_token(file, setting=setting)

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from controller.cli.writing import write_files
 from controller.clients.grafana import TOKEN_SETTING, URL_SETTING, GrafanaClient
 from controller.errors import BadInputError
+from controller.token_file import read_token
 from dashboards.bundle import FOLDER, Board, config_map, difference, load, text
 
 dashboards_app = typer.Typer(
@@ -142,18 +143,7 @@ def _uid(folder: str) -> str:
 
 
 def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(TOKEN_SETTING)
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        msg = f"{file}: cannot be read as a token ({reason}); --token-file names a file with one token in it"
-        raise BadInputError(msg) from None
-    if not token:
-        msg = f"{file}: is empty; --token-file names a file with one token in it"
-        raise BadInputError(msg)
-    return token
+    return os.environ.get(TOKEN_SETTING) if file is None else read_token(file, setting="--token-file")
 
 
 def _yaml(values: dict[str, object]) -> str:

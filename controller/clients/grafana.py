@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from controller.clients.body import body_within
 from controller.clients.credentials import checked_address, checked_token
 from controller.errors import UnavailableError
 
@@ -23,7 +24,6 @@ URL_SETTING = "FORESERVE_GRAFANA_URL"
 
 _MAX_REASON_CHARS = 300
 _MAX_BYTES = 16_000_000
-_CHUNK_BYTES = 65_536
 
 
 class GrafanaUnavailableError(UnavailableError):
@@ -131,13 +131,11 @@ class GrafanaClient:
         return self._answer(method, response.status, body)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > _MAX_BYTES:
-                msg = f"Grafana at {self.address} answered with more than {_MAX_BYTES} bytes"
-                raise GrafanaUnavailableError(msg)
-        return bytes(body)
+        body = await body_within(response, _MAX_BYTES)
+        if body is None:
+            msg = f"Grafana at {self.address} answered with more than {_MAX_BYTES} bytes"
+            raise GrafanaUnavailableError(msg)
+        return body
 
     def _answer(self, method: str, status: int, body: bytes) -> dict[str, Any] | None:
         try:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from controller.clients.body import body_within
 from controller.clients.credentials import checked_address, checked_token
 from controller.clients.serve_answer import read_applications
 from controller.domain.identity import DeploymentId
@@ -26,7 +27,6 @@ URL_SETTING = "FORESERVE_SERVE_URL"
 MAX_REASON_CHARS = 300
 
 _RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-_CHUNK_BYTES = 65_536
 
 
 class ServeUnavailableError(UnavailableError):
@@ -143,14 +143,11 @@ class ServeClient:
         return body
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks, received = [], 0
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            received += len(chunk)
-            if received > self._max_bytes:
-                msg = f"Serve at {self.address} answered with more than {self._max_bytes} bytes"
-                raise ServeUnavailableError(msg)
-            chunks.append(chunk)
-        return b"".join(chunks)
+        body = await body_within(response, self._max_bytes)
+        if body is None:
+            msg = f"Serve at {self.address} answered with more than {self._max_bytes} bytes"
+            raise ServeUnavailableError(msg)
+        return body
 
     def _failure(self, status: int, body: bytes) -> UnavailableError:
         reason = f"HTTP {status}"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import TypeAdapter
 
 from controller.domain.signals import Signal
 from controller.report.model import DeploymentReport, Report
+from controller.report.templates import assets, templates
 
 _REPORT = TypeAdapter(Report)
 _MOST_ROWS = 40
@@ -40,13 +39,7 @@ class Tile:
 
 def render_page(report: Report) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=PackageLoader("controller.report", "."),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters.update(
         clock=clock,
         day=day,
@@ -55,16 +48,15 @@ def render_page(report: Report) -> str:
         figure=figure,
         words=words,
     )
-    folder = files("controller.report")
     return environment.get_template("page.html").render(
         report=report,
         data=chart_data(report),
         tiles=tiles(report),
         signal_names={signal.value: name for signal, name in _SIGNAL_NAMES.items()},
         thinned={deployment.id: thinned(deployment) for deployment in report.deployments},
-        style=folder.joinpath("page.css").read_text() + folder.joinpath("vendor/uPlot.min.css").read_text(),
-        library=folder.joinpath("vendor/uPlot.iife.min.js").read_text(),
-        script=folder.joinpath("charts.js").read_text(),
+        style=assets(["page.css", "vendor/uPlot.min.css"]),
+        library=assets(["vendor/uPlot.iife.min.js"]),
+        script=assets(["charts.js"]),
     )
 
 

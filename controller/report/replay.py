@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import TypeAdapter
 
 from controller.errors import BadInputError
 from controller.report.replay_charts import chart_data
+from controller.report.templates import assets, templates
 from controller.simulation.comparison import Comparison
 
 _STYLES = ("page.css", "vendor/uPlot.min.css", "replay.css")
@@ -37,21 +36,17 @@ def write_replay_report(directory: Path, comparison: Comparison) -> None:
 
 def render_replay(comparison: Comparison) -> str:
     """The whole page as text, with everything in it."""
-    environment = Environment(
-        loader=PackageLoader("controller.report", "."),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    folder = files("controller.report")
-    return environment.get_template("replay.html").render(
-        comparison=comparison,
-        data=chart_data(comparison),
-        idle_nodes=any(policy.waste.idle_nodes for policy in comparison.policies),
-        style="".join(folder.joinpath(name).read_text() for name in _STYLES),
-        library=folder.joinpath("vendor/uPlot.iife.min.js").read_text(),
-        script=folder.joinpath("replay.js").read_text(),
+    return (
+        templates()
+        .get_template("replay.html")
+        .render(
+            comparison=comparison,
+            data=chart_data(comparison),
+            idle_nodes=any(policy.waste.idle_nodes for policy in comparison.policies),
+            style=assets(_STYLES),
+            library=assets(["vendor/uPlot.iife.min.js"]),
+            script=assets(["replay.js"]),
+        )
     )
 
 

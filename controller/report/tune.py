@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from controller.errors import BadInputError
+from controller.report.templates import assets, templates
 from controller.tuning.problem import Problem, policy_text
 from controller.tuning.search import Trial, cheapest, pareto_front
 
@@ -56,26 +54,22 @@ def write_tuning(
 
 
 def _page(document: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("controller.report", "."),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    folder = files("controller.report")
     drawn = [row for row in document["trials"] if row["gpu_hours"] is not None]
     shown = [row for row in drawn if row["front"] or row["file"] or row["number"] == 0]
-    return environment.get_template("tune.html").render(
-        title=document["title"],
-        command=document["command"],
-        objective=document["objective"],
-        tried=len(drawn),
-        refused=len(document["trials"]) - len(drawn),
-        names=list(dict.fromkeys(name for row in drawn for name in row["values"])),
-        rows=sorted(shown, key=lambda row: row["gpu_hours"]),
-        base=next((row["gpu_hours"] for row in drawn if row["number"] == 0), None),
-        data={"objective": document["objective"], "trials": drawn},
-        style="".join(folder.joinpath(name).read_text() for name in _STYLES),
-        script=folder.joinpath("tune.js").read_text(),
+    return (
+        templates()
+        .get_template("tune.html")
+        .render(
+            title=document["title"],
+            command=document["command"],
+            objective=document["objective"],
+            tried=len(drawn),
+            refused=len(document["trials"]) - len(drawn),
+            names=list(dict.fromkeys(name for row in drawn for name in row["values"])),
+            rows=sorted(shown, key=lambda row: row["gpu_hours"]),
+            base=next((row["gpu_hours"] for row in drawn if row["number"] == 0), None),
+            data={"objective": document["objective"], "trials": drawn},
+            style=assets(_STYLES),
+            script=assets(["tune.js"]),
+        )
     )

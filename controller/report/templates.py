@@ -1,0 +1,27 @@
+"""The templates of the reports, and what they are rendered with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+_PACKAGE = "controller.report"
+
+
+def templates() -> Environment:
+    """Return the environment of every page: escaped, and an unknown name is an error."""
+    return Environment(
+        loader=PackageLoader(_PACKAGE, "."),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def assets(names: Iterable[str]) -> str:
+    """Return the package's own style sheets or scripts, one after the other."""
+    folder = files(_PACKAGE)
+    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
