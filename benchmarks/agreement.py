@@ -1,8 +1,9 @@
 """Peers on the public traces beside what an independent simulator got for the same settings.
 
-    python -m benchmarks.agreement --traces DIR [--kept DIR] [--seeds 3] [--day azure_conv] [--write docs/benchmarks.md]
+    python -m benchmarks.agreement --traces DIR [--out DIR] [--seeds 3] [--day azure_conv] [--write docs/benchmarks.md]
 
-Prints a table, and with ``--write`` puts it between its markers in the page.
+Prints a table, and with ``--write`` puts it between its markers in the page. Runs are those of ``benchmarks.bars`` and
+kept in the same folder.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
-from benchmarks.public_days import OBJECTIVES, PUBLIC_DAYS, PublicDay, reference_cluster, yardstick
-from controller.simulation.cluster import ClusterSpec
-from controller.simulation.driver import run_policy
-from controller.simulation.peers.catalogue import parse_peers
+from benchmarks.bars import POLICY, SCENARIOS, Bench, Job, cell
+from benchmarks.public_days import PUBLIC_DAYS, PublicDay
 
 Cell = tuple[float, float]
 """GPU-hours over the oracle's, and the share that kept both objectives, in percent."""
@@ -44,27 +42,23 @@ class Measured:
     kept: float
 
 
-def measure(day: PublicDay, traces: Path, cluster: ClusterSpec, *, seeds: int, kept: Path) -> dict[str, Measured]:
-    """Run every policy of the table on one day."""
-    demand = day.demand(traces)
-    against = yardstick(day.name, demand, cluster, seeds=seeds, kept=kept)
+def measure(bench: Bench, day: PublicDay) -> dict[str, Measured]:
+    """Run every policy of the table on one day, unless it is kept already."""
     found = {}
     for text in INDEPENDENT:
-        runs = [
-            run_policy(
-                parse_peers(text)[0].policy(against.static, cluster, OBJECTIVES),
-                demand,
-                cluster,
-                seed=seed,
-                initial=against.static,
-                objectives=OBJECTIVES,
-            )
-            for seed in range(1, seeds + 1)
+        wanted = [
+            Job(day=day, scenario=SCENARIOS[0], policy=policy, seed=seed)
+            for policy in ("oracle", text)
+            for seed in range(1, bench.seeds + 1)
         ]
-        found[text] = Measured(
-            ratio=fmean(run.cost.gpu_hours / against.oracle_gpu_hours[str(run.seed)] for run in runs),
-            kept=fmean(run.service.slo_attainment for run in runs),
-        )
+        for job in wanted:
+            if not bench.file(job).exists():
+                bench.run(job)
+        mean = cell(bench, day, SCENARIOS[0], text)
+        if mean is None:
+            msg = f"{day.name} {text} was not run"
+            raise RuntimeError(msg)
+        found[text] = Measured(ratio=mean.ratio, kept=mean.kept)
         print(f"{day.name} {text}: {found[text]}", file=sys.stderr, flush=True)
     return found
 
@@ -99,14 +93,14 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, required=True, help="folder with requests/*.csv.gz")
-    parser.add_argument("--kept", type=Path, default=Path("build/oracles"), help="where oracles are kept")
+    parser.add_argument("--out", type=Path, default=Path("build/bars"), help="where results are kept")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--day", action="append", choices=[day.name for day in PUBLIC_DAYS], help="only this one")
     parser.add_argument("--write", type=Path, help="the page with the markers")
     options = parser.parse_args()
-    cluster = reference_cluster()
+    bench = Bench(traces=options.traces, out=options.out, policy=POLICY, quick=False, seeds=options.seeds)
     days = [day for day in PUBLIC_DAYS if options.day is None or day.name in options.day]
-    measured = [measure(day, options.traces, cluster, seeds=options.seeds, kept=options.kept) for day in days]
+    measured = [measure(bench, day) for day in days]
     text = table(days, measured)
     print(text)
     if options.write is not None:

@@ -10,6 +10,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History
+from controller.forecast.announced import Announced
 from controller.forecast.fitted import FittedModel
 from controller.forecast.following import Memory, Wanted, follow, horizon_of, unfit, wanted_since
 from controller.forecast.online import Track, leading, predict
@@ -47,11 +48,13 @@ class AdaptiveForecaster:
         quantiles: Sequence[float],
         deployment: DeploymentId | None = None,
         promised: float | None = None,
+        announced: Sequence[Announced] = (),
     ) -> Forecast | Unknown:
         """Quantiles of the maximum of ``signal`` over the next longer of ``HORIZONS_S``.
 
         ``quantiles`` are probabilities in (0, 1); trust depends on the ``promised`` one of them, the highest when None.
-        With ``deployment`` what was learned before is used; without it the history alone.
+        With ``deployment`` what was learned before is used; without it the history alone. ``announced`` is what is
+        known beforehand, from the history's beginning to the end of the horizon.
 
         Unknown with less than 60 s (or six measurements) known, when the newest is older than 30 s (or two
         measurements), when less than half of the last horizon is known, or when trust is lost. A track whose
@@ -60,7 +63,7 @@ class AdaptiveForecaster:
         wanted = Wanted(horizon_s=horizon_s, probabilities=tuple(sorted(set(quantiles))), promised=promised)
         key = None if deployment is None else (deployment, signal, horizon_of(horizon_s))
         known = None if key is None else self._tracks.pop(key, None)
-        track = follow(known, history, wanted, self._memory(key, history))
+        track = follow(known, history, wanted, replace(self._memory(key, history), announced=tuple(announced)))
         if track is None:
             return Unknown("no demand known yet")
         if key is not None:

@@ -31,7 +31,7 @@ _KINDS: dict[str, type] = {
 def dump(value: Track | FittedModel) -> bytes:
     """Write a track without its open predictions (a horizon's learning is lost), or a fitted model."""
     if isinstance(value, Track):
-        value = replace(value, waiting=(), look=None)
+        value = replace(value, waiting=(), look=None, coming=None)
     return json.dumps({"version": VERSION, "variants": NAMES, "value": _plain(value)}).encode()
 
 

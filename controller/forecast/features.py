@@ -5,10 +5,12 @@ So a model learned at one level holds at another, and one learned on requests co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from controller.forecast.announced import Announced, event_columns
 from controller.forecast.arrays import FloatArray, IntArray
 from controller.forecast.past import Past
 
@@ -32,8 +34,16 @@ class Features:
     unrest: FloatArray
 
 
-def features(past: Past, origins: IntArray, *, ahead: int, season_s: float | None) -> Features:
-    """What is known at the end of each of ``origins``; NaN where it is not."""
+def features(
+    past: Past,
+    origins: IntArray,
+    *,
+    ahead: int,
+    season_s: float | None,
+    announced: Sequence[Announced] = (),
+    events: Sequence[str] = (),
+) -> Features:
+    """What is known at the end of each of ``origins``; NaN where it is not. A column for each of ``events``."""
     level = past.smoothed(origins, _LEVEL_MEMORY)
     lately, middle, long = _surprises(past, origins)
     unrest = np.maximum(middle, 0.3 * long)
@@ -45,6 +55,7 @@ def features(past: Past, origins: IntArray, *, ahead: int, season_s: float | Non
     columns += [lately / scale, long / scale, scale / np.maximum(level, tiny)]
     columns += _seasonal(past, origins, level, scale, ahead=ahead, season_s=season_s)
     columns += _calendar(past, origins)
+    columns += event_columns(announced, events, past.ends(origins), ahead * past.step_s)
     rows = np.clip(np.stack(columns, axis=1), -1e6, 1e6)
     return Features(rows, level, scale)
 
@@ -91,6 +102,5 @@ def _calendar(past: Past, origins: IntArray) -> list[FloatArray]:
     """Time of day, once there is more than one day to learn it from."""
     if past.size * past.step_s <= DAY_S:
         return [np.full(origins.size, np.nan)] * 2
-    ends = past.end - (past.size - 1 - origins) * past.step_s
-    angle = 2 * np.pi * (ends % DAY_S) / DAY_S
+    angle = 2 * np.pi * (past.ends(origins) % DAY_S) / DAY_S
     return [np.sin(angle), np.cos(angle)]

@@ -46,7 +46,8 @@ class Forest:
 class FittedModel:
     """Quantile forests of one signal at one horizon, and the season its features were made with.
 
-    ``fitted_at`` is the end of the history it was fitted to, ``rows`` how many origins that gave.
+    ``fitted_at`` is the end of the history it was fitted to, ``rows`` how many origins that gave, ``events`` the
+    announced events that it has seen.
     """
 
     version: int
@@ -57,3 +58,4 @@ class FittedModel:
     probabilities: tuple[float, ...]
     forests: tuple[Forest, ...]
     rows: int
+    events: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from controller.domain.snapshot import History
+from controller.forecast.announced import Announced, names
 from controller.forecast.arrays import FloatArray, IntArray
 from controller.forecast.features import features
 from controller.forecast.fitted import VERSION, FittedModel, Forest
@@ -26,16 +27,30 @@ _EXTREME = 30.0
 """Targets are cut off at this many units of unrest: no single flash crowd rules the fit."""
 
 
-def fit(history: History, *, horizon_s: float, probabilities: Sequence[float], seed: int) -> FittedModel | None:
+def fit(
+    history: History,
+    *,
+    horizon_s: float,
+    probabilities: Sequence[float],
+    seed: int,
+    announced: Sequence[Announced] = (),
+) -> FittedModel | None:
     """Fit to at most the last 14 days; the same arguments always give the same model.
 
-    ``history`` is the coarse one (60 s). None with fewer than 200 origins whose outcome is known.
+    ``history`` is the coarse one (60 s), ``announced`` what was announced in that time. None with fewer than 200
+    origins whose outcome is known.
     """
-    return fit_past(Past.of(history), horizon_s=horizon_s, probabilities=probabilities, seed=seed)
+    return fit_past(Past.of(history), horizon_s=horizon_s, probabilities=probabilities, seed=seed, announced=announced)
 
 
 def fit_past(
-    past: Past, *, horizon_s: float, probabilities: Sequence[float], seed: int, target: Target = Target.MAXIMUM
+    past: Past,
+    *,
+    horizon_s: float,
+    probabilities: Sequence[float],
+    seed: int,
+    target: Target = Target.MAXIMUM,
+    announced: Sequence[Announced] = (),
 ) -> FittedModel | None:
     """``fit`` for a past that is already read, and any target."""
     maximum = target is Target.MAXIMUM
@@ -50,7 +65,8 @@ def fit_past(
         return None
     origins = _some_of(origins, seed)
     season = season_s(past)
-    seen = features(past, origins, ahead=ahead, season_s=season)
+    events = names(announced)
+    seen = features(past, origins, ahead=ahead, season_s=season, announced=announced, events=events)
     outcome = past.after(origins, ahead, maximum=maximum)
     errors = np.clip((outcome - seen.level) / seen.unrest, -_EXTREME, _EXTREME)
     telling = [column for column in range(seen.rows.shape[1]) if _varies(seen.rows[:, column])]
@@ -58,7 +74,7 @@ def fit_past(
     with threadpool_limits(limits=1, user_api="openmp"):
         forests = tuple(_forest(seen.rows, errors, telling, probability, seed) for probability in probabilities)
     return FittedModel(
-        VERSION, past.end, horizon_s, past.step_s, season, tuple(probabilities), forests, int(origins.size)
+        VERSION, past.end, horizon_s, past.step_s, season, tuple(probabilities), forests, int(origins.size), events
     )
 
 

@@ -10,8 +10,9 @@ from statistics import median
 import numpy as np
 
 from controller.domain.snapshot import History
+from controller.forecast.announced import Announced, change
 from controller.forecast.fitted import FittedModel
-from controller.forecast.online import Spec, Track, advance, looking_back, start
+from controller.forecast.online import Spec, Track, advance, expecting, looking_back, start
 from controller.forecast.past import Past
 from controller.forecast.retrospect import look_back
 from controller.forecast.seasons import season_s
@@ -42,12 +43,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The long past of one signal, its season as of ``season_at``, and the model fitted to it."""
+    """The long past of one signal, its season as of ``season_at``, the model fitted to it, and what is announced."""
 
     past: Past | None = None
     season: float | None = None
     season_at: float = -math.inf
     model: FittedModel | None = None
+    announced: tuple[Announced, ...] = ()
 
     def remembering(self, past: Past) -> Memory:
         """The same with a longer past. A season is looked for again once an hour."""
@@ -75,6 +77,7 @@ def follow(track: Track | None, history: History, wanted: Wanted, memory: Memory
         value = history.values[place]
         usable = value is not None and math.isfinite(value)
         at = history.start + (place + 1) * history.step_s
+        track = expecting(track, change(memory.announced, at, track.spec.horizon_s))
         track = advance(track, at=at, value=max(0.0, value) if usable and value is not None else None, glance=glance)
     return _glance(track, memory)
 
@@ -140,6 +143,7 @@ def _glance(track: Track, memory: Memory) -> Track:
         season_s=memory.season,
         model=memory.model,
         place=place,
+        announced=memory.announced,
     )
     return looking_back(track, look)
 

@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from controller.forecast.announced import Change
 from controller.forecast.arrays import FloatArray
 from controller.forecast.boosted import Boosted
 from controller.forecast.candidate import Candidate, Moment
@@ -81,7 +82,8 @@ class Track:
 
     ``at`` is the end of the newest bin taken in, ``known_at`` that of the newest measured one, and
     ``known_s`` how much was measured in all. ``peak`` is the largest of late, slowly forgotten, and
-    ``distances`` are the newest ones between measurements.
+    ``distances`` are the newest ones between measurements. ``usual`` is the short level while no announced event
+    changed demand, ``coming`` what is announced for the horizon.
     """
 
     spec: Spec
@@ -100,6 +102,8 @@ class Track:
     look: Retrospect | None = None
     trust: Trust = TRUSTED
     distances: tuple[float, ...] = ()
+    usual: float | None = None
+    coming: Change | None = None
 
     @property
     def cadence_s(self) -> float:
@@ -148,12 +152,15 @@ def advance(
     waiting, outcomes = settle(
         tuple([one.seeing(value, known_s, maximum=maximum) for one in track.waiting]), at, spec.horizon_s
     )
+    levels = track.levels.seeing(value, elapsed_s)
+    disturbed = track.coming is not None and track.coming.on
     track = replace(
         track,
         at=at,
         known_at=at,
         known_s=track.known_s + known_s,
-        levels=track.levels.seeing(value, elapsed_s),
+        levels=levels,
+        usual=track.usual if disturbed else levels.at(2),
         unrest=track.unrest.seeing(value),
         momentum=track.momentum.seeing(
             value, previous=track.levels.last, expected=track.levels.at(2), elapsed_s=elapsed_s
@@ -171,6 +178,11 @@ def looking_back(track: Track, look: Retrospect) -> Track:
     return replace(track, look=look)
 
 
+def expecting(track: Track, coming: Change | None) -> Track:
+    """Take in what is announced for the horizon from the track's time on."""
+    return track if coming == track.coming else replace(track, coming=coming)
+
+
 def predict(track: Track) -> Prediction:
     """What is to be said now."""
     if track.waiting and track.waiting[-1].prediction.at == track.at:
@@ -178,13 +190,15 @@ def predict(track: Track) -> Prediction:
     spec = track.spec
     lead = track.momentum.lead(track.levels.last, spec.horizon_s, maximum=spec.target is Target.MAXIMUM)
     moment = Moment(track.levels, spec.horizon_s, lead, track.momentum.drive, track.look)
-    points = _points(moment, len(spec.probabilities))
+    points = _shifted(_points(moment, len(spec.probabilities)), track)
     scales = track.unrest.scales
     quantiles = track.experts.quantiles(points, scales, _FIXED)
     weights = track.experts.weights(quantiles, _DOUBT, per_horizon=spec.per_horizon)
     blend = mean(weights, quantiles)
     expected = mean(weights, points[:, :, None])
-    highest = np.maximum(track.peak, expected + _TYPICAL_ERRORS * spec.per_horizon**0.5 * track.unrest.typical)
+    highest = np.maximum(
+        max(track.peak, _announced(track)), expected + _TYPICAL_ERRORS * spec.per_horizon**0.5 * track.unrest.typical
+    )
     corrected = blend + scales[-1] * track.correction.offsets + _outrun(track)
     served = np.minimum(np.maximum(corrected, 0.0), highest)
     leading = int(weights[-1].sum(axis=1).argmax())
@@ -204,6 +218,17 @@ def _points(moment: Moment, rows: int) -> FloatArray:
         points[:, first:last] = candidate.points(moment)
         first = last
     return points
+
+
+def _shifted(points: FloatArray, track: Track) -> FloatArray:
+    """Every point at least at what is announced: candidates that learned it from the past are not raised twice."""
+    return points if track.coming is None else np.maximum(points, _announced(track))
+
+
+def _announced(track: Track) -> float:
+    """The demand that is announced; 0 without any."""
+    usual = track.levels.at(2) if track.usual is None else track.usual
+    return 0.0 if track.coming is None else track.coming.multiple * usual + track.coming.extra
 
 
 def _outrun(track: Track) -> FloatArray | float:

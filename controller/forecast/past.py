@@ -44,6 +44,10 @@ class Past:
         """How many steps, gaps included."""
         return self.values.size
 
+    def ends(self, places: IntArray) -> FloatArray:
+        """When the steps at places end (Unix seconds)."""
+        return np.asarray(self.end - (self.size - 1 - places) * self.step_s, dtype=np.float64)
+
     def means(self, last: IntArray, width: int) -> FloatArray:
         """Mean of the known ones of the ``width`` steps ending with each of ``last``; NaN without any.
 

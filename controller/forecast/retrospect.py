@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from controller.forecast.announced import Announced
 from controller.forecast.arrays import FloatArray, IntArray
-from controller.forecast.features import features, season_rises
+from controller.forecast.features import Features, features, season_rises
 from controller.forecast.fitted import VERSION, FittedModel
 from controller.forecast.past import Past
 
@@ -39,6 +40,7 @@ def look_back(
     season_s: float | None,
     model: FittedModel | None,
     place: int | None = None,
+    announced: Sequence[Announced] = (),
 ) -> Retrospect:
     """Read the past as of its end, or of the step at ``place`` without looking beyond it.
 
@@ -46,7 +48,13 @@ def look_back(
     """
     places = np.array([past.size - 1 if place is None else place])
     (look,) = look_back_from(
-        past, places, horizon_s=horizon_s, probabilities=probabilities, season_s=season_s, model=model
+        past,
+        places,
+        horizon_s=horizon_s,
+        probabilities=probabilities,
+        season_s=season_s,
+        model=model,
+        announced=announced,
     )
     return replace(look, level=level)
 
@@ -59,12 +67,16 @@ def look_back_from(
     probabilities: Sequence[float],
     season_s: float | None,
     model: FittedModel | None,
+    announced: Sequence[Announced] = (),
 ) -> list[Retrospect]:
     """``look_back`` from many steps at once, without the levels there."""
     ahead = max(1, round(horizon_s / past.step_s))
     newest, mean = _rises(past, places, ahead, season_s)
     usable = model is not None and model.version == VERSION and model.step_s == past.step_s
-    boosted = _boosted(past, places, ahead, probabilities, model) if model is not None and usable else None
+    boosted = None
+    if model is not None and usable:
+        seen = features(past, places, ahead=ahead, season_s=model.season_s, announced=announced, events=model.events)
+        boosted = _boosted(seen, probabilities, model)
     return [
         Retrospect(
             at=past.end - (past.size - 1 - int(place)) * past.step_s,
@@ -94,9 +106,8 @@ def _rises(past: Past, now: IntArray, ahead: int, season_s: float | None) -> tup
     return newest, mean
 
 
-def _boosted(past: Past, now: IntArray, ahead: int, probabilities: Sequence[float], model: FittedModel) -> FloatArray:
+def _boosted(seen: Features, probabilities: Sequence[float], model: FittedModel) -> FloatArray:
     """Quantiles in the signal's unit, a row for each step and a column for each probability; NaN where unknown."""
-    seen = features(past, now, ahead=ahead, season_s=model.season_s)
     answers = np.stack([seen.level + seen.unrest * forest.predict_rows(seen.rows) for forest in model.forests], axis=1)
     nearest = [int(np.argmin([abs(asked - own) for own in model.probabilities])) for asked in probabilities]
     quantiles: FloatArray = np.where(np.isfinite(seen.level)[:, None], np.maximum(answers[:, nearest], 0.0), np.nan)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from controller.domain.snapshot import History
 from controller.forecast.adaptive import TrackKey
+from controller.forecast.announced import Announced
 from controller.forecast.fitted import FittedModel
 from controller.forecast.fitting import fit
 from controller.ports import Clock
@@ -28,6 +28,7 @@ class FitRequest:
     horizon_s: float
     probabilities: tuple[float, ...]
     seed: int = 0
+    announced: tuple[Announced, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,17 @@ class FitResult:
     key: TrackKey
     model: FittedModel | None
     problem: str | None = None
+
+
+def fitted(request: FitRequest) -> FittedModel | None:
+    """Fit what was asked for; None when there is too little to learn from."""
+    return fit(
+        request.history,
+        horizon_s=request.horizon_s,
+        probabilities=request.probabilities,
+        seed=request.seed,
+        announced=request.announced,
+    )
 
 
 class FitWorker:
@@ -70,7 +82,7 @@ class FitWorker:
                 initargs=(self._max_memory_bytes,),
             )
         try:
-            future = self._pool.submit(_fit, request.history, request.horizon_s, request.probabilities, request.seed)
+            future = self._pool.submit(fitted, request)
         except BrokenProcessPool:
             self._stop()
             return False
@@ -113,7 +125,3 @@ class FitWorker:
 def _settle(max_memory_bytes: int) -> None:
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (max_memory_bytes, max_memory_bytes))
-
-
-def _fit(history: History, horizon_s: float, probabilities: Sequence[float], seed: int) -> FittedModel | None:
-    return fit(history, horizon_s=horizon_s, probabilities=probabilities, seed=seed)

@@ -14,11 +14,11 @@ from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
 from controller.forecast.adaptive import AdaptiveForecaster, TrackKey
+from controller.forecast.announced import Announced
 from controller.forecast.fitted import FittedModel
-from controller.forecast.fitting import fit
 from controller.forecast.online import Track
 from controller.forecast.past import Past
-from controller.loop.fitting import FitRequest, FitResult
+from controller.loop.fitting import FitRequest, FitResult, fitted
 from controller.loop.forecast_guard import ForecastGuard
 from controller.planner.capacity.error_budget import MOST_CAREFUL
 from controller.policy.model import DeploymentPolicy
@@ -49,6 +49,19 @@ class HistoryOf(Protocol):
         ...
 
 
+class AnnouncedOf(Protocol):
+    """Reads what is announced about one signal."""
+
+    def __call__(self, signal: Signal, /, *, since: float, until: float) -> tuple[Announced, ...]:
+        """Return what is on at some time of [since, until) (Unix seconds)."""
+        ...
+
+
+def nothing_announced(signal: Signal, /, *, since: float, until: float) -> tuple[Announced, ...]:  # noqa: ARG001
+    """Return nothing: for deployments without events."""
+    return ()
+
+
 class Fitter(Protocol):
     """Fits models beside the loop; see ``FitWorker``."""
 
@@ -75,9 +88,7 @@ class FitAtOnce:
         """Fit now; the result waits for ``poll``."""
         if self._done is not None:
             return False
-        model = fit(
-            request.history, horizon_s=request.horizon_s, probabilities=request.probabilities, seed=request.seed
-        )
+        model = fitted(request)
         self._done = FitResult(request.key, model, None if model is not None else "not enough history")
         return True
 
@@ -92,11 +103,12 @@ class FitAtOnce:
 
 @dataclass(slots=True)
 class _Care:
-    """When a signal was last looked at; when its model is due, and for which probabilities it was fitted."""
+    """When a signal was last looked at; when its model is due, for which probabilities and events it was fitted."""
 
     looked_at: float = -math.inf
     fit_due: float = -math.inf
     fitted_for: tuple[float, ...] | None = None
+    events: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -113,11 +125,14 @@ class Foresight:
     histories: DemandHistory = field(default_factory=lambda: DemandHistory(step_s=LONG_STEP_S, max_bins=LONG_BINS))
     problems: dict[TrackKey, str] = field(default_factory=dict)
     _cares: dict[TrackKey, _Care] = field(default_factory=dict)
+    _announced: dict[DeploymentId, tuple[tuple[str, ...], AnnouncedOf]] = field(default_factory=dict)
 
     def record(self, snapshots: Sequence[Snapshot]) -> None:
         """Take in one tick's demand, and begin its time. Deployments that are gone are forgotten."""
         self.guard.begin()
-        self.forecaster.forget({snapshot.id for snapshot in snapshots})
+        kept = {snapshot.id for snapshot in snapshots}
+        self.forecaster.forget(kept)
+        self._announced = {known: entry for known, entry in self._announced.items() if known in kept}
         for snapshot in snapshots:
             self.histories.record(snapshot)
 
@@ -129,6 +144,7 @@ class Foresight:
         horizon_s: float,
         history_of: HistoryOf,
         now: float,
+        announced_of: AnnouncedOf = nothing_announced,
     ) -> tuple[tuple[Forecast, ...], str | None]:
         """Forecast the signals that a deployment is sized by; none, with the reason, when there is none to rely on.
 
@@ -137,8 +153,11 @@ class Foresight:
         """
         if not deployment.forecast.enabled:
             return (), "switched off by the policy"
+        self._announced[deployment.id] = tuple(event.name for event in deployment.events), announced_of
         answers = {
-            signal: self._forecast(deployment, signal, horizon_s=horizon_s, history_of=history_of, now=now)
+            signal: self._forecast(
+                deployment, signal, horizon_s=horizon_s, history_of=history_of, now=now, announced_of=announced_of
+            )
             for signal in signals
         }
         reasons = {signal: answer.reason for signal, answer in answers.items() if isinstance(answer, Unknown)}
@@ -188,7 +207,14 @@ class Foresight:
         self._fit_next(tracks, source, now)
 
     def _forecast(
-        self, deployment: DeploymentPolicy, signal: Signal, *, horizon_s: float, history_of: HistoryOf, now: float
+        self,
+        deployment: DeploymentPolicy,
+        signal: Signal,
+        *,
+        horizon_s: float,
+        history_of: HistoryOf,
+        now: float,
+        announced_of: AnnouncedOf,
     ) -> Forecast | Unknown:
         promised = deployment.forecast.target_quantile
 
@@ -204,6 +230,7 @@ class Foresight:
                     quantiles=sorted({*_SHOWN_QUANTILES, promised, MOST_CAREFUL}),
                     deployment=deployment.id,
                     promised=promised,
+                    announced=announced_of(signal, since=history.start, until=now + 2 * horizon_s),
                 )
             except Exception:
                 # Whatever it could not cope with, the next tick begins without it.
@@ -243,17 +270,19 @@ class Foresight:
         for key, track in tracks.items():
             care = self._cares[key]
             wanted = tuple(sorted({0.5, track.spec.probabilities[track.spec.place]}))
-            if now < care.fit_due and care.fitted_for == wanted:
+            events, _ = self._announced.get(key[0], ((), nothing_announced))
+            if now < care.fit_due and care.fitted_for == wanted and care.events in (None, events):
+                care.events = events
                 continue
             before = replace(care)
-            care.fit_due, care.fitted_for = now + _RETRY_S, wanted
+            care.fit_due, care.fitted_for, care.events = now + _RETRY_S, wanted, events
             offered = self.guard.ask(f"{key[0]} {key[1]} fit", partial(self._offer, key, track, source, wanted))
             if offered is None:
                 continue
             if offered is True:
                 care.fit_due = now + _REFIT_S
             elif offered is False:
-                care.fit_due, care.fitted_for = before.fit_due, before.fitted_for
+                self._cares[key] = before
             return
 
     def _offer(self, key: TrackKey, track: Track, source: HistoryOf, wanted: tuple[float, ...]) -> bool | None:
@@ -261,4 +290,6 @@ class Foresight:
         history = source(key[0], key[1])
         if len(history.values) * history.step_s < _FIRST_FIT_S:
             return None
-        return self.fitter.offer(FitRequest(key, history, track.spec.horizon_s, wanted))
+        _, announced_of = self._announced.get(key[0], ((), nothing_announced))
+        known = announced_of(key[1], since=history.start, until=history.end + track.spec.horizon_s)
+        return self.fitter.offer(FitRequest(key, history, track.spec.horizon_s, wanted, announced=known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from controller.domain.capacity import CapacityMemory
 from controller.domain.forecast import LeadTime
@@ -13,7 +14,9 @@ from controller.domain.reading import Known
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
 from controller.domain.state import PlannerState
-from controller.loop.foresight import Foresight, HistoryOf
+from controller.forecast.announced import Announced
+from controller.loop.announcements import announcements
+from controller.loop.foresight import Foresight, HistoryOf, nothing_announced
 from controller.planner.capacity import WORK_SIGNALS, capacity, full_load_of, work_history
 from controller.planner.decide import PlanInput
 from controller.planner.lead import lead_time
@@ -57,6 +60,7 @@ def plan_inputs(
             horizon_s=lead.p90_s + policy.control.interval_s,
             history_of=histories,
             now=now,
+            announced_of=partial(_announced, deployment, carried) if deployment.events else nothing_announced,
         )
         inputs.append(
             PlanInput(
@@ -72,6 +76,12 @@ def plan_inputs(
             )
         )
     return tuple(inputs)
+
+
+def _announced(
+    deployment: DeploymentPolicy, carried: Capacity, signal: Signal, /, *, since: float, until: float
+) -> tuple[Announced, ...]:
+    return announcements(deployment.events, signal, carried, since=since, until=until)
 
 
 def work_included(policy: Policy, state: PlannerState, history_of: HistoryOf) -> HistoryOf:

@@ -1,8 +1,7 @@
 """Which announced events are on or near at a time. A pure function of policy and time.
 
 ``events_at`` and ``events_within`` answer for a moment and for the time until a lead time ahead;
-``floor_over`` gives the fewest replicas asked for by then; ``occurrences`` lists everything in a span of
-time, past or future, for whoever learns from it.
+``occurrences`` lists everything in a span of time, past or future, for the forecast to learn from.
 """
 
 from __future__ import annotations
@@ -45,11 +44,6 @@ def events_within(events: Sequence[Event], now: float, ahead_s: float) -> tuple[
     """
     found = [one for event in events for one in _around(event, now) if one.end > now and one.start <= now + ahead_s]
     return tuple(sorted(found, key=lambda one: one.start))
-
-
-def floor_over(events: Sequence[Event], now: float, ahead_s: float) -> int:
-    """Return the largest ``min_replicas`` of the events on now or beginning within ``ahead_s``; 0 without any."""
-    return max((one.event.min_replicas or 0 for one in events_within(events, now, ahead_s)), default=0)
 
 
 def next_occurrence(event: Event, now: float) -> Occurrence | None:

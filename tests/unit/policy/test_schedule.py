@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from controller.policy.events import Event
-from controller.policy.schedule import events_at, events_within, floor_over, next_occurrence, occurrences
+from controller.policy.schedule import events_at, events_within, next_occurrence, occurrences
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -69,16 +69,15 @@ def test_a_single_start_is_read_in_its_time_zone_unless_it_has_an_offset() -> No
 def test_what_begins_within_the_lead_time_counts() -> None:
     eight = at("2026-11-23T08:00:00", BERLIN)
 
-    assert floor_over([OFFICE, LAUNCH], eight - 121, 120) == 0
-    assert floor_over([OFFICE, LAUNCH], eight - 120, 120) == 4
+    assert events_within([OFFICE, LAUNCH], eight - 121, 120) == ()
+    assert [one.event.name for one in events_within([OFFICE, LAUNCH], eight - 120, 120)] == ["office"]
     assert events_at([OFFICE], eight - 120) == ()
 
 
-def test_events_that_overlap_are_all_on_and_the_largest_floor_counts() -> None:
+def test_events_that_overlap_are_all_on() -> None:
     noon = at("2026-12-01T14:30:00")
 
     assert [one.event.name for one in events_at([LAUNCH, OFFICE], noon)] == ["office", "launch"]
-    assert floor_over([OFFICE, LAUNCH], noon, 0) == 7
 
 
 def test_an_event_longer_than_its_period_is_always_on() -> None:
