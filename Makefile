@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup up test fast check fmt lint types imports generated lock clean
+.PHONY: help setup up screenshots test fast check fmt lint types imports generated lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ setup: ## Install what is missing (system packages, .venv, locked packages)
 
 up: setup ## Start everything and show Foreserve scale a live LLM service; ARGS="--duration 5m --report out/"
 	@$(BIN)/foreserve up $(ARGS)
+
+screenshots: ## Take the pictures of the docs, of the real local stack under traffic
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 test: ## Set up, with what only tests use, and run every check and every test
 	@requirements/setup.sh tests

@@ -38,6 +38,12 @@ from controller.ports import Exporter, LoopEvent, StoreError
 from controller.settings import Settings
 from controller.store.reader import StoreReader
 from controller.store.sqlite import SqliteStore
+from controller.web.feed import Feed
+from controller.web.feeds import feeds
+from controller.web.pages import pages
+from controller.web.recall import one_record_reader, recall
+from controller.web.shown import Shown
+from controller.web.timeline import Timeline
 
 Say = Callable[[str], None]
 
@@ -77,7 +83,9 @@ async def run(
         if serve_problem and require_serve:
             raise UnavailableError(serve_problem)
         metrics, latest = MetricsExporter(), LatestTick(clock)
-        exporters: list[Exporter] = [metrics, latest, LogExporter(log)]
+        feed = Feed()
+        timeline = Timeline(interval_s=lambda: policy_file.current.policy.control.interval_s, feed=feed)
+        exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline]
         asked = interventions(store, clock, policy_file)
         loop = control_loop(
             settings,
@@ -100,6 +108,20 @@ async def run(
             tokens=tokens,
         )
         add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock)
+        shown = Shown(
+            timeline=timeline,
+            feed=feed,
+            latest=latest,
+            policy=lambda: policy_file.current,
+            record=one_record_reader(settings.store),
+            considered=lambda: loop.considered,
+            proposals=asked.approvals.proposals,
+            tokens=tokens,
+        )
+        for router in (pages(shown), feeds(shown)):
+            routes.include_router(router)
+        cleanup.callback(feed.close)
+        await asyncio.to_thread(recall, timeline, settings.store, policy_file.current.policy)
         server = ApiServer(routes, listening)
         for sentence in (_summary(settings, policy_file, server.address), *store.notices, *_warnings(serve_problem)):
             say(sentence)
@@ -252,7 +274,7 @@ def _summary(settings: Settings, policy_file: PolicyFile, address: str) -> str:
     return (
         f"foreserve: {mode} mode, {count} deployment{'s' if count > 1 else ''} by {loaded.path} ({loaded.version}), "
         f"every {loaded.policy.control.interval_s:g} s; Ray Serve at {settings.serve_url}, "
-        f"records in {settings.store}, API at {address}"
+        f"records in {settings.store}, page and API at {address}"
     )
 
 

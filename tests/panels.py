@@ -38,6 +38,12 @@ _VALUES = {
 }
 
 
+EMPTY_LIVE = {
+    **EMPTY,
+}
+"""The same on the local stack, which has one node and one model, and where nothing fails."""
+
+
 @dataclass(frozen=True)
 class PanelQuery:
     """One query, and the panel (or the annotation) that it belongs to."""

@@ -25,6 +25,9 @@ THIS_MACHINE = Caller("this machine", Scope.READ)
 HOOKS = "/hooks/"
 """Below it every receiver checks its own senders."""
 
+DRY = frozenset({"/what-if", "/api/v1/what-if"})
+"""What is sent there is only planned with: reading, although it has a body."""
+
 _OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 _OPEN_BELOW = ("/assets/",)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -59,11 +62,20 @@ class Head:
 
 def judge(head: Head, tokens: Tokens) -> Caller | Refusal | None:
     """Return who asks, why they may not, or None for what is open to all."""
-    wanted = Scope.READ if head.method in _READING else Scope.ACT
-    if head.path.startswith(HOOKS) or (wanted is Scope.READ and _is_open(head.path)):
+    fetches = head.method in _READING
+    if head.path.startswith(HOOKS) or (fetches and _is_open(head.path)):
         return None
-    if wanted is Scope.ACT and _from_another_site(head):
+    if not fetches and _from_another_site(head):
         return _CROSS_SITE
+    return _by_token(head, Scope.READ if fetches or head.path in DRY else Scope.ACT, tokens)
+
+
+def reader(scope: AsgiScope, tokens: Tokens) -> Caller | Refusal:
+    """Return who reads, or why they may not, whether or not what is asked for is open to all."""
+    return _by_token(_head(scope), Scope.READ, tokens)
+
+
+def _by_token(head: Head, wanted: Scope, tokens: Tokens) -> Caller | Refusal:
     given = head.headers.get("authorization")
     if given is not None:
         return _bearer(given, wanted, tokens)
@@ -118,6 +130,13 @@ def _is_loopback(address: str | None) -> bool:
     return (mapped or parsed).is_loopback
 
 
+def _head(scope: AsgiScope) -> Head:
+    client = scope.get("client")
+    return Head(
+        method=scope["method"], path=scope["path"], peer=client[0] if client else None, headers=Headers(scope=scope)
+    )
+
+
 class AccessControl:
     """Refuses what may not be asked; tells the routes who asks, as ``request.state.caller``."""
 
@@ -132,14 +151,7 @@ class AccessControl:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
-        head = Head(
-            method=scope["method"],
-            path=scope["path"],
-            peer=client[0] if client else None,
-            headers=Headers(scope=scope),
-        )
-        verdict = judge(head, self._tokens())
+        verdict = judge(_head(scope), self._tokens())
         if isinstance(verdict, Refusal):
             self._refused(verdict.reason)
             headers = {"WWW-Authenticate": "Bearer"} if verdict.status == HTTPStatus.UNAUTHORIZED else {}

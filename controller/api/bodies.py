@@ -9,11 +9,13 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controller.api.access import HOOKS
+from controller.api.access import DRY, HOOKS
 
 MOST_BYTES = 64 << 10
 MOST_HOOK_BYTES = 1 << 20
 """Alertmanager sends all alerts of a group at once."""
+MOST_POLICY_BYTES = 256 << 10
+"""A policy that is tried: hundreds of deployments, commented."""
 WITHIN_S = 5.0
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,7 +35,7 @@ class BodyLimits:
         if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
-        most = MOST_HOOK_BYTES if scope["path"].startswith(HOOKS) else MOST_BYTES
+        most = _most(scope["path"])
         try:
             body = await self._body(Headers(scope=scope), receive, most)
         except _RefusedError as refusal:
@@ -52,6 +54,12 @@ class BodyLimits:
                 return await _read(receive, most)
         except TimeoutError:
             raise _RefusedError(408, "slow", f"the body did not come within {self._within_s:g} s") from None
+
+
+def _most(path: str) -> int:
+    if path.startswith(HOOKS):
+        return MOST_HOOK_BYTES
+    return MOST_POLICY_BYTES if path in DRY else MOST_BYTES
 
 
 class _RefusedError(Exception):

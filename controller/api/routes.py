@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controller.api.access import AccessControl
 from controller.api.bodies import BodyLimits
@@ -58,7 +60,7 @@ def api(
     app = FastAPI(title="Foreserve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.add_middleware(BodyLimits, refused=refused)
     app.add_middleware(AccessControl, tokens=tokens, refused=refused)
-    app.middleware("http")(_with_headers)
+    app.add_middleware(SafeHeaders)
     app.exception_handler(StoreError)(_store_unreadable)
     app.exception_handler(RequestValidationError)(_wrong_request)
     app.exception_handler(404)(_nothing_there)
@@ -138,7 +140,20 @@ def _sentence(fault: Mapping[str, Any]) -> str:
     return f"{name}: {said}" if name else f"{place}: {said}"
 
 
-async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    response.headers.update(_HEADERS)
-    return response
+class SafeHeaders:
+    """Gives every answer the headers that it does not bring itself: not cached, not framed, not guessed at."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and complete what is answered."""
+
+        async def complete(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, complete)

@@ -115,10 +115,12 @@ class LocalStack:
 
     def links(self) -> dict[str, str]:
         """Addresses worth opening, by name."""
-        links = {"OpenAI API": f"{self.openai_url}/v1", "Controller": self.controller_url}
+        links = {"OpenAI API": f"{self.openai_url}/v1", "Web page": self.controller_url}
         links["Its token"] = str(self.files.api_token)
         if self.options.with_prometheus:
             links["Prometheus"] = self.prometheus_url
+        if grafana := os.environ.get("FORESERVE_GRAFANA_URL"):
+            links["Dashboards"] = f"{grafana.rstrip('/')}/d/foreserve-service"
         links |= {"Ray dashboard": self.dashboard_url, "Ray's token": str(self.files.serve_token)}
         return links | {"Files": str(self.files.root)}
 

@@ -18,7 +18,7 @@ from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
 from controller.loop.recording import Draft
 from controller.loop.step_timer import StepTimer
-from controller.loop.thinking import think
+from controller.loop.thinking import Considered, think
 from controller.planner.decide import note_outcomes
 from controller.policy.model import Mode
 from controller.ports import Actuator, Clock, Exporter, LoopEvent, LoopObserver, Overrides, no_overrides
@@ -31,7 +31,8 @@ class ControlLoop:
     """Turns what is seen into what is done, once per tick, and keeps a record of it.
 
     ``state`` and ``last_tick`` come from the store after a restart. ``actuators`` has one for each mode; one
-    that takes longer than ``act_within_s`` for a decision has failed it.
+    that takes longer than ``act_within_s`` for a decision has failed it. ``considered`` is what the last plan was
+    made from.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ControlLoop:
         self._overrides = overrides
         self._act_within_s = act_within_s
         self._learned = Learned(perception, foresight)
+        self.considered: Considered | None = None
 
     @property
     def interval_s(self) -> float:
@@ -112,6 +114,7 @@ class ControlLoop:
             overrides=overrides,
         )
         snapshots, plan, self._state = thought.snapshots, thought.plan, thought.state
+        self.considered = thought.considered
         draft = Draft(
             tick=self._tick,
             at=now,

@@ -11,17 +11,31 @@ from controller.loop.experience import EngineWorkOf, experienced
 from controller.loop.foresight import Foresight, HistoryOf
 from controller.loop.outlook import lead_times, plan_inputs, work_included
 from controller.loop.step_timer import StepTimer
-from controller.planner.decide import Plan, decide
+from controller.planner.decide import Plan, PlanInput, decide
 from controller.policy.model import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """Everything that one plan rests on: planning again from it gives the same plan."""
+
+    at: float
+    policy: Policy
+    inputs: tuple[PlanInput, ...]
+    state: PlannerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
-    """What came of one tick's thinking: the snapshots with demand as work, the plan, and the memory after it."""
+    """What came of one tick's thinking: the snapshots with demand as work, the plan, and the memory after it.
+
+    ``considered`` is what the plan was made from.
+    """
 
     snapshots: tuple[Snapshot, ...]
     plan: Plan
     state: PlannerState
+    considered: Considered
 
 
 def think(
@@ -55,5 +69,6 @@ def think(
         )
         foresight.tend(now, history_of=work_included(policy, state, foresight.histories.history))
     with timer.step("decide"):
+        considered = Considered(at=now, policy=policy, inputs=inputs, state=state)
         plan, state = decide(inputs, state, now=now, budget=policy.budget)
-    return Thought(snapshots=snapshots, plan=plan, state=state)
+    return Thought(snapshots=snapshots, plan=plan, state=state, considered=considered)

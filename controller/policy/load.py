@@ -15,19 +15,20 @@ from controller.policy.problems import DocumentError
 from controller.policy.schema import policy_json_schema
 from controller.policy.validate import validate
 
-__all__ = ["LoadedPolicy", "PolicyChange", "PolicyFile", "load_policy", "policy_json_schema"]
+__all__ = ["LoadedPolicy", "PolicyChange", "PolicyFile", "load_policy", "parse_policy", "policy_json_schema"]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
     """A policy, and which file with which content it came from.
 
-    ``version`` is the first 12 hexadecimal digits of the SHA-256 of the file.
+    ``version`` is the first 12 hexadecimal digits of the SHA-256 of the file, ``text`` what it says.
     """
 
     policy: Policy
     version: str
     path: Path
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def load_policy(path: Path) -> LoadedPolicy:
             ``file:line:column: key: what was wrong; what would be right``.
 
     """
-    return _parse(path, _read(path)[0])
+    return parse_policy(path, _read(path)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class PolicyFile:
     def __init__(self, path: Path) -> None:
         """Load the file for the first time. Raises BadInputError like ``load_policy``."""
         data, stamp = _read(path)
-        self.current = _parse(path, data)
+        self.current = parse_policy(path, data)
         self._path = path
         self._seen = _digest(data)
         self._stamp: _Stamp | None = stamp
@@ -99,7 +100,7 @@ class PolicyFile:
             return None
         self._seen = digest
         try:
-            self.current = _parse(self._path, data)
+            self.current = parse_policy(self._path, data)
         except BadInputError as exc:
             return PolicyChange(problem=self._kept(str(exc)))
         return PolicyChange(loaded=self.current)
@@ -115,12 +116,13 @@ class PolicyFile:
         return f"policy {self.current.version} stays in force: {problem}"
 
 
-def _parse(path: Path, data: bytes) -> LoadedPolicy:
+def parse_policy(path: Path, data: bytes) -> LoadedPolicy:
+    """Check what a policy file says; ``path`` is what it is called. Raises BadInputError like ``load_policy``."""
     try:
         policy = validate(read_document(data))
     except DocumentError as exc:
         raise BadInputError("\n".join(problem.describe(path) for problem in exc.problems)) from exc
-    return LoadedPolicy(policy, _digest(data)[:12], path)
+    return LoadedPolicy(policy, _digest(data)[:12], path, data.decode("utf-8-sig"))
 
 
 def _read(path: Path) -> tuple[bytes, _Stamp]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 _PACKAGE = "controller.report"
+_VENDORED_IN = "controller.web"
 
 
 def templates() -> Environment:
@@ -22,6 +24,9 @@ def templates() -> Environment:
 
 
 def assets(names: Iterable[str]) -> str:
-    """Return the package's own style sheets or scripts, one after the other."""
-    folder = files(_PACKAGE)
-    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+    """Return style sheets or scripts, one after the other: the package's own, and those in ``vendor/``."""
+    return "".join(_file(name).read_text(encoding="utf-8") for name in names)
+
+
+def _file(name: str) -> Traversable:
+    return files(_VENDORED_IN if name.startswith("vendor/") else _PACKAGE).joinpath(name)

@@ -54,6 +54,10 @@ class StoreReader:
         """Return up to ``limit`` records that follow a tick, oldest first."""
         return self._ask(lambda: self._reader.after(tick, deployment, limit))
 
+    def tick(self, tick: int, *, deployment: DeploymentId) -> TickRecord | None:
+        """Return the record of one tick, with one deployment only; None where there is none."""
+        return self._ask(lambda: self._reader.tick(tick, deployment))
+
     def last_action(self, deployment: DeploymentId) -> TickRecord | None:
         """Return the newest record in which something was to be done for a deployment."""
         return self._ask(lambda: self._reader.last_action(deployment))

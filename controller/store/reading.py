@@ -41,6 +41,10 @@ class RecordReader:
         """Return up to ``limit`` records that follow a tick."""
         return self._select(deployment, "WHERE t.tick > ?", "t.tick", [tick], limit)
 
+    def tick(self, tick: int, deployment: DeploymentId) -> TickRecord | None:
+        """Return the record of one tick, with one deployment only."""
+        return next(iter(self._select(deployment, "WHERE t.tick = ?", "t.tick", [tick], 1)), None)
+
     def last_action(self, deployment: DeploymentId) -> TickRecord | None:
         """Return the newest record in which something was to be done for a deployment."""
         row = self._connection.execute(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from controller.actuators.approval import ApprovalActuator
 from controller.domain.lasting import Checkpoint, Piece
 from controller.domain.plan import Action, OutcomeStatus
 from controller.domain.record import DeploymentRecord, TickRecord
@@ -16,6 +17,7 @@ from controller.domain.scrape import SourceKind
 from controller.domain.state import PlannerState
 from controller.export.log import json_log
 from controller.forecast.adaptive import AdaptiveForecaster
+from controller.interventions.approvals import ApprovalBoard
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.forecast_guard import ForecastGuard
@@ -140,6 +142,7 @@ class World:
         exporters: Sequence[Exporter] = (),
         act_within_s: float = 10.0,
         forecaster: AdaptiveForecaster | None = None,
+        approvals: ApprovalBoard | None = None,
     ) -> None:
         clock = deployment.clock if deployment else VirtualClock(START)
         self.deployment = deployment or SimulatedDeployment(clock, lambda at: load(at - START))
@@ -167,9 +170,10 @@ class World:
             actuators={
                 Mode.DIRECT: actuator or self.direct,
                 Mode.ADVISORY: SimulatedActuator(self.deployment, advisory=True),
+                **({Mode.APPROVE: ApprovalActuator(inner=self.direct, board=approvals)} if approvals else {}),
             },
             journal=Journal(store=self.store, log=log, observer=self.events),
-            exporters=[*exporters, self],
+            exporters=[*exporters, *([approvals] if approvals else []), self],
             observer=self.events,
             log=log,
             state=kept.state,

@@ -50,6 +50,13 @@ def bearer(token: str) -> dict[str, str]:
         ),
         pytest.param(head(path="/healthz", peer="10.0.0.9"), None, id="health-is-open"),
         pytest.param(head(path="/metrics", peer="10.0.0.9"), None, id="metrics-are-open"),
+        pytest.param(head("POST", path="/api/v1/what-if"), THIS_MACHINE, id="planning-only-is-reading"),
+        pytest.param(
+            head("POST", path="/what-if", peer="10.0.0.9", **bearer(READ)),
+            Caller("grafana", Scope.READ),
+            id="from-afar",
+        ),
+        pytest.param(head(path="/assets/0123/app.js", peer="10.0.0.9"), None, id="the-page's-files-are-open"),
         pytest.param(head("POST", path="/hooks/alertmanager", peer="10.0.0.9"), None, id="receivers-check-themselves"),
     ],
 )
@@ -76,6 +83,10 @@ def test_who_asks(asked: Head, caller: Caller | None) -> None:
         pytest.param(
             head("POST", origin="https://evil.example", **bearer(ACT)), 403, "cross_site", id="from-another-site"
         ),
+        pytest.param(
+            head("POST", path="/what-if", sec_fetch_site="cross-site"), 403, "cross_site", id="planning-for-others"
+        ),
+        pytest.param(head("POST", path="/what-if", peer="10.0.0.9"), 401, "no_token", id="planning-from-afar"),
         pytest.param(head("POST", origin="null", **bearer(ACT)), 403, "cross_site", id="from-nowhere"),
         pytest.param(
             head("POST", sec_fetch_site="same-site", **bearer(ACT)), 403, "cross_site", id="from-a-sister-site"

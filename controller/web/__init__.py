@@ -1,0 +1,1 @@
+"""The web page that the controller serves: what is going on, and why."""
