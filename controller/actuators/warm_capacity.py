@@ -85,6 +85,8 @@ class WarmCapacityActuator:
             return OutcomeStatus.REFUSED, f"the policy names no pool {step.name}"
         if step.wanted > pool.max_nodes:
             return OutcomeStatus.REFUSED, f"the policy allows at most {pool.max_nodes} nodes of {pool.name}"
+        if any(one.name == step.name and not one.autoscaled for one in found.pools or ()):
+            return OutcomeStatus.NOTHING_TO_DO, f"nothing adds nodes to {step.name} by itself; its size is set"
         pools = [one.pool for one in policy.node_pools]
         groups = [one.group for one in policy.worker_groups]
         nodes = warm_nodes(step.wanted, pool, found, pools=pools, groups=groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from controller.clients.warm_capacity import WarmCapacityStore
 from controller.clients.warm_objects import PRIORITY_CLASS, WARM_LABEL, name_of_pool
 from controller.clock import SystemClock
 from controller.collectors.cluster import KubernetesObserver
-from controller.domain.cluster import ClusterFound, LayerStep
+from controller.domain.cluster import ClusterFound, LayerStep, PoolFound
 from controller.domain.layer import Layer
 from controller.domain.plan import OutcomeStatus
+from controller.domain.pools import PoolStatus
 from controller.election.alone import Alone
 from controller.policy.cluster import ClusterPolicy
 from tests.kubernetes_api import Cluster, worker_group
@@ -175,6 +177,23 @@ async def test_more_than_the_policy_allows_is_refused(cluster: Cluster, wanted: 
 
     assert outcome.status is OutcomeStatus.REFUSED
     assert "at most 4 nodes" in outcome.detail
+
+
+async def test_a_pool_that_nothing_adds_nodes_to_is_not_kept_warm(cluster: Cluster) -> None:
+    """A balloon there would only wait, and its order would count as placed while the pool's size is not set."""
+    world = World(cluster)
+    await cluster.ray_cluster()
+    name = cluster.pool("gpu")
+    found = replace(
+        await world.found(),
+        pools=(PoolFound(name=name, status=PoolStatus.RUNNING, autoscaled=False, zones=("a",)),),
+    )
+
+    step = LayerStep(layer=Layer.NODE, name=name, found=0, wanted=2, up=True, detail="")
+    outcome = await world.actuator.apply(step, found)
+
+    assert outcome.status is OutcomeStatus.NOTHING_TO_DO
+    assert await world.balloons() == []
 
 
 async def test_a_deployment_of_that_name_that_somebody_else_made_is_left_alone(cluster: Cluster) -> None:
