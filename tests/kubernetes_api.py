@@ -9,6 +9,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
@@ -149,6 +150,10 @@ class Cluster:
         }
         await self.client.create(f"/api/v1/namespaces/{self.namespace}/events", body)
 
+    def owned(self, *paths: str) -> None:
+        """Have these removed too in the end."""
+        self._made.extend(paths)
+
     async def until(self, seen: Callable[[], Any], *, within_s: float = 20.0) -> Any:
         """Ask again until the answer is true."""
         async with asyncio.timeout(within_s):
@@ -203,6 +208,20 @@ def new_client(**timing: Any) -> KubernetesClient:
 @cache
 def definitions() -> tuple[Json, ...]:
     return tuple(json.loads(file.read_text()) for file in sorted(CRDS.glob("*.json")))
+
+
+def client_with(token: str) -> KubernetesClient:
+    """The same server, as whoever the token belongs to."""
+    admin = connection()
+
+    async def load() -> Any:
+        configuration = await admin.load()
+        configuration.refresh_api_key_hook = None
+        configuration.api_key = {"BearerToken": f"Bearer {token}"}
+        return configuration
+
+    theirs = replace(admin, load=load)
+    return KubernetesClient(theirs, clock=SystemClock(), rng=random.Random(1))
 
 
 async def load_crds(client: KubernetesClient) -> None:

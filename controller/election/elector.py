@@ -143,7 +143,7 @@ class LeaseElector:
     async def _write(self, *, holder: str, duration_s: int) -> Json:
         """Write over the version that was read, so that of two who try one fails."""
         before = self._document
-        spec: dict[str, Any] = dict(before["spec"]) if before else {}
+        spec: dict[str, Any] = dict((before or {}).get("spec") or {})
         stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if holder and spec.get("holderIdentity") != holder:
             spec["acquireTime"] = stamp

@@ -99,11 +99,14 @@ class ConfigMapHandOver:
         if found is None:
             self._version = self._last = None
             return None
+        self._version, self._last = str(found["metadata"]["resourceVersion"]), None
+        if not found.get("binaryData"):
+            return None
         left = self._read(found)
         if left.term > self._leadership.term:
             msg = f"the state is of term {left.term}, and ours is {self._leadership.term}: somebody else leads by now"
+            self._version = None
             raise HandOverError(msg)
-        self._version, self._last = str(found["metadata"]["resourceVersion"]), None
         return left
 
     async def _create(self, body: Json) -> Json:
