@@ -45,9 +45,9 @@ from tests.cluster import (
 )
 
 EFFORT = Effort(nodes=500, seconds=5.0)
-law = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+law = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 """A solver may take its time on a busy machine."""
-costly_law = settings(law, max_examples=12)
+costly_law = settings(law, max_examples=8)
 """Solves two problems to the end for each example."""
 accelerators = st.sampled_from([L4, L4, H100])
 names = [DeploymentId("app", letter) for letter in "abc"]
@@ -197,7 +197,7 @@ def test_no_assignment_is_impossible_or_over_a_limit(given: ClusterInput) -> Non
         assert faults(problem, solve_greedily(problem)) == []
 
 
-@law
+@costly_law
 @given(clusters())
 def test_one_by_one_never_beats_the_exact_solution(given: ClusterInput) -> None:
     for problem in problems(given):
@@ -280,7 +280,7 @@ def test_more_demand_never_serves_less(given: ClusterInput, data: st.DataObject)
     assert _placed(more) >= _placed(given)
 
 
-@law
+@costly_law
 @given(clusters())
 def test_what_is_ordered_is_not_ordered_again(given: ClusterInput) -> None:
     """With the new nodes on their way and everything else as before, nothing more is ordered.
