@@ -12,6 +12,9 @@ from controller.policy.model import ControlPolicy, Policy
 FLAPS = 4
 """So many changes up and as many down within an hour are no answer to demand."""
 
+BEHIND_S = 600.0
+"""A sink whose oldest event waits for longer is not well."""
+
 _HERE = "{{ $labels.application }}/{{ $labels.deployment }}"
 _LEAST_STALL_S = 60.0
 
@@ -31,6 +34,7 @@ def scaling_group(policy: Policy, *, every_s: int) -> Group:
             _second_writer(),
             _flapping(),
             _actuation_failing(),
+            _webhook_delivery_failing(),
         ),
     )
 
@@ -255,4 +259,18 @@ def _actuation_failing() -> Alert:
         team=Team.PLATFORM,
         summary=f"{{{{ $value | humanize }}}} changes of {_HERE} were refused or failed within ten minutes.",
         impact="Decisions are made and do not come about; replicas stay where they are.",
+    )
+
+
+def _webhook_delivery_failing() -> Alert:
+    dead = f"increase({selector(exported.WEBHOOK_DELIVERIES, equals('result', 'dead'))}[1h])"
+    waiting_s = selector(exported.WEBHOOK_OLDEST)
+    return Alert(
+        name="WebhookDeliveryFailing",
+        expr=f"max by (cluster, sink) ({dead}) > 0 or max by (cluster, sink) ({waiting_s}) > {BEHIND_S:g}",
+        hold="5m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary="The webhook sink {{ $labels.sink }} is ten minutes behind, or lost events within the last hour.",
+        impact="Whoever listens there does not hear of late capacity, waiting plans or a stopped controller.",
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
+from functools import partial
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,7 +19,9 @@ from controller.api.interventions import add_interventions
 from controller.api.routes import RecordReader, api
 from controller.api.server import ApiServer, listen
 from controller.api.tokens import TokenFile, Tokens, parse_tokens
-from controller.assembly import Memory, Surroundings, control_loop, interventions, serve_client
+from controller.api.webhooks import add_webhooks
+from controller.assembly import Memory, Surroundings, control_loop, interventions, receivers, serve_client
+from controller.catalog import exported
 from controller.clients.serve import ServeClient
 from controller.clock import SystemClock
 from controller.domain.identity import DeploymentId
@@ -44,6 +48,8 @@ from controller.web.pages import pages
 from controller.web.recall import one_record_reader, recall
 from controller.web.shown import Shown
 from controller.web.timeline import Timeline
+from controller.webhooks.courier import Courier
+from controller.webhooks.outbox import Outbox, outbox_path
 
 Say = Callable[[str], None]
 
@@ -51,6 +57,8 @@ PLAN_LOOKS = 3
 """How often ``plan`` looks: at both ends of the window and in its middle, so that rates are known."""
 
 _API_END_S = 3.0
+_TELL_STOP_S = 2.0
+_REPLAYED_AT_ONCE = 200
 
 
 async def run(
@@ -85,11 +93,14 @@ async def run(
         metrics, latest = MetricsExporter(), LatestTick(clock)
         feed = Feed()
         timeline = Timeline(interval_s=lambda: policy_file.current.policy.control.interval_s, feed=feed)
-        exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline]
+        around = Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics)
         asked = interventions(store, clock, policy_file)
+        courier = _courier(settings, around, policy_file, metrics)
+        cleanup.callback(courier.close)
+        exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier]
         loop = control_loop(
             settings,
-            Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics),
+            around,
             policy_source=policy_file,
             advisory=settings.advisory,
             store=store,
@@ -106,6 +117,7 @@ async def run(
             records=records,
             registry=metrics.registry,
             tokens=tokens,
+            refused=lambda reason: metrics.count(exported.API_REFUSALS, reason),
         )
         add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock)
         shown = Shown(
@@ -122,6 +134,8 @@ async def run(
             routes.include_router(router)
         cleanup.callback(feed.close)
         await asyncio.to_thread(recall, timeline, settings.store, policy_file.current.policy)
+        taking = receivers(around, asked, shelf=store, policy=policy_file, count=metrics.count)
+        add_webhooks(routes, take=taking.take, courier=courier)
         server = ApiServer(routes, listening)
         for sentence in (_summary(settings, policy_file, server.address), *store.notices, *_warnings(serve_problem)):
             say(sentence)
@@ -135,6 +149,7 @@ async def run(
                     stop=stop,
                     skipped=lambda: metrics.note(LoopEvent.TICK_SKIPPED),
                 ),
+                courier,
                 log,
             )
 
@@ -181,20 +196,44 @@ async def _look_and_plan(loop: ControlLoop, window_s: float, clock: SystemClock,
     return await loop.tick()
 
 
-async def _serve_and_tick(server: ApiServer, ticking: Coroutine[Any, Any, None], log: FilteringBoundLogger) -> None:
-    """Run both; when the API ends early the loop goes on, and says so."""
-    serving = asyncio.create_task(server.serve())
-    serving.add_done_callback(lambda task: _note_end(task, log))
+async def _serve_and_tick(
+    server: ApiServer, ticking: Coroutine[Any, Any, None], courier: Courier, log: FilteringBoundLogger
+) -> None:
+    """Run all; when the API or the courier ends early the loop goes on, and says so."""
+    serving, carrying = asyncio.create_task(server.serve()), asyncio.create_task(courier.run())
+    for name, task in (("api", serving), ("webhooks", carrying)):
+        task.add_done_callback(partial(_note_end, log, f"{name}_failed"))
     try:
         await ticking
     finally:
         server.stop()
-        await asyncio.wait({serving}, timeout=_API_END_S)
+        await courier.tell_stop(within_s=_TELL_STOP_S)
+        carrying.cancel()
+        await asyncio.wait({serving, carrying}, timeout=_API_END_S)
 
 
-def _note_end(task: asyncio.Task[None], log: FilteringBoundLogger) -> None:
+def _note_end(log: FilteringBoundLogger, event: str, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        log.error("api_failed", problem=f"{type(error).__name__}: {error}")
+        log.error(event, problem=f"{type(error).__name__}: {error}")
+
+
+def _courier(settings: Settings, around: Surroundings, policy_file: PolicyFile, metrics: MetricsExporter) -> Courier:
+    courier = Courier(
+        outbox=lambda: Outbox(outbox_path(settings.store)),
+        clock=around.clock,
+        policy=lambda: policy_file.current.policy.webhooks,
+        replay=partial(_recorded_after, settings.store),
+        log=around.log,
+        count=metrics.count,
+        version=installed("foreserve"),
+    )
+    metrics.also(courier.series)
+    return courier
+
+
+def _recorded_after(store: Path, tick: int) -> Sequence[TickRecord]:
+    with StoreReader(store) as reader:
+        return reader.after(tick, limit=_REPLAYED_AT_ONCE)
 
 
 async def _problem_with(client: ServeClient) -> str | None:

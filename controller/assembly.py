@@ -31,8 +31,9 @@ from controller.loop.learned import restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
 from controller.policy.model import Mode, Policy
-from controller.ports import Clock, Collector, Exporter, LoopObserver, Shelf, Store
+from controller.ports import Clock, Collector, Count, Exporter, LoopObserver, Shelf, Store
 from controller.settings import Settings
+from controller.webhooks.receiver import Receivers
 from controller.window.history import DemandHistory
 
 
@@ -72,6 +73,21 @@ def interventions(shelf: Shelf, clock: Clock, policy_source: PolicySource) -> In
     return Interventions(
         overrides=OverrideBoard(shelf=shelf, clock=clock, policy=policy),
         approvals=ApprovalBoard(shelf=shelf, clock=clock, policy=policy),
+    )
+
+
+def receivers(
+    around: Surroundings, asked: Interventions, shelf: Shelf, policy: PolicySource, count: Count
+) -> Receivers:
+    """Build what takes webhooks. Raises StoreError."""
+    return Receivers(
+        policy=lambda: policy.current.policy.webhooks,
+        overrides=asked.overrides,
+        approvals=asked.approvals,
+        shelf=shelf,
+        clock=around.clock,
+        count=count,
+        log=around.log,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from controller.catalog.metric import Metric
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep, PoolsFound
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
@@ -195,6 +196,14 @@ class Exporter(Protocol):
 
     def export(self, record: TickRecord) -> None:
         """Publish one record. Must not raise."""
+        ...
+
+
+class Count(Protocol):
+    """Counts what happens beside the loop."""
+
+    def __call__(self, metric: Metric, /, *labels: str, by: int = 1) -> None:
+        """Count, by the metric's labels in the catalogue's order; by 0 makes the series begin. Must not raise."""
         ...
 
 

@@ -32,6 +32,7 @@ def autoscaling() -> Any:
             Section("Wanted and there", _wanted()),
             Section("Why", _why()),
             Section("Lead time and capacity", _lead()),
+            Section("What people, alerts and other systems ask and hear", _outside()),
             Section("Does the controller see and act?", _health()),
         ),
     )
@@ -433,5 +434,63 @@ def _health() -> tuple[Panel, ...]:
             unit=Unit.COUNT,
             queries=(Query(f"sum({of(exported.LEADS)})", "acting"),),
             width=4,
+        ),
+    )
+
+
+def _outside() -> tuple[Panel, ...]:
+    return (
+        Panel(
+            title="Overrides in force",
+            description="What people and alerts ask for, by kind; `explain` says who and why.",
+            unit=Unit.COUNT,
+            queries=(Query(of(exported.OVERRIDES), "{{action}}"),),
+            shape=Shape.STACK,
+            width=6,
+        ),
+        Panel(
+            title="Changes that wait for a word",
+            description="Mode approve: 1 while one waits.",
+            unit=Unit.COUNT,
+            queries=(Query(of(exported.AWAITING_APPROVAL), _HERE),),
+            width=6,
+        ),
+        Panel(
+            title="Webhooks taken and refused",
+            description="By receiver and what came of them.",
+            unit=Unit.COUNT,
+            queries=(Query(_increase("receiver, result", of(exported.WEBHOOKS_RECEIVED)), "{{receiver}} {{result}}"),),
+            width=6,
+        ),
+        Panel(
+            title="Refused API requests",
+            description="By reason.",
+            unit=Unit.COUNT,
+            queries=(Query(_increase("reason", of(exported.API_REFUSALS)), "{{reason}}"),),
+            width=6,
+        ),
+        Panel(
+            title="Attempts to deliver events",
+            description="Failed ones are tried again; dead ones are not.",
+            unit=Unit.COUNT,
+            queries=(Query(_increase("sink, result", of(exported.WEBHOOK_DELIVERIES)), "{{sink}} {{result}}"),),
+            width=8,
+        ),
+        Panel(
+            title="Events that wait, and dead letters",
+            description="By sink; `foreserve webhooks dead` lists the latter.",
+            unit=Unit.COUNT,
+            queries=(
+                Query(of(exported.WEBHOOK_PENDING), "{{sink}} waiting"),
+                Query(of(exported.WEBHOOK_DEAD_LETTERS), "{{sink}} dead"),
+            ),
+            width=8,
+        ),
+        Panel(
+            title="Oldest event that waits",
+            description="How far behind a sink is.",
+            unit=Unit.SECONDS,
+            queries=(Query(of(exported.WEBHOOK_OLDEST), "{{sink}}"),),
+            width=8,
         ),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from controller.catalog import scraped, watched
+from controller.catalog import exported, scraped, watched
 from controller.catalog.metric import Metric
 
 _TRANSFER = "KV transfers happen between prefill and decode engines only; the recorded service runs both in one"
 _OFFLOAD = "no KV offloading is configured in the recorded service"
 _GRPC = "the recorded service has no gRPC ingress"
 _LORA = "the recorded service multiplexes no models"
+_NO_WEBHOOKS = "the policy of the recorded service has no webhooks"
 _NO_GPU = "the recorded machine has no GPU"
 
 UNSEEN: dict[Metric, str] = {
@@ -46,4 +47,9 @@ UNSEEN: dict[Metric, str] = {
     watched.NODE_GPU_MEMORY_USED: _NO_GPU,
     watched.NODE_GPU_MEMORY_FREE: _NO_GPU,
     watched.NODES_FAILED: "no node failed",
+    exported.WEBHOOK_DELIVERIES: _NO_WEBHOOKS,
+    exported.WEBHOOK_PENDING: _NO_WEBHOOKS,
+    exported.WEBHOOK_DEAD_LETTERS: _NO_WEBHOOKS,
+    exported.WEBHOOK_OLDEST: _NO_WEBHOOKS,
+    exported.WEBHOOKS_RECEIVED: _NO_WEBHOOKS,
 }

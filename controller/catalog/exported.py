@@ -131,6 +131,27 @@ SOURCE_AGE = _gauge("source_age_seconds", "s", "Time since a source last answere
 SOURCE_UP = _gauge("source_up", "bool", "1 while a source is fresh.", "source", "kind")
 DEGRADED = _gauge("degraded_conditions", "conditions", "Things that keep the controller from doing all it could.")
 
+OVERRIDES = _gauge("overrides", "overrides", "Overrides in force: what people and alerts ask for.", "action")
+AWAITING_APPROVAL = _of_deployment("awaiting_approval", "bool", "1 while a change waits for a person's word.")
+API_REFUSALS = _counter("api_refusals", "requests", "Requests to the API that were refused.", "reason")
+WEBHOOK_DELIVERIES = _counter(
+    "webhook_deliveries",
+    "attempts",
+    "Attempts to deliver an event: delivered, failed (tried again), dead.",
+    "sink",
+    "result",
+)
+WEBHOOK_PENDING = _gauge("webhook_pending_events", "events", "Events that wait for a sink.", "sink")
+WEBHOOK_DEAD_LETTERS = _gauge("webhook_dead_letters", "events", "Events that a sink will not get.", "sink")
+WEBHOOK_OLDEST = _gauge("webhook_oldest_pending_seconds", "s", "Age of the oldest event that waits for a sink.", "sink")
+WEBHOOKS_RECEIVED = _counter(
+    "webhooks_received",
+    "webhooks",
+    "Webhooks by what came of them: accepted, or refused as unauthenticated, replayed, malformed, too many, failed.",
+    "receiver",
+    "result",
+)
+
 FORECAST_PROBLEMS = _counter(
     "forecast_problems",
     "problems",

@@ -48,3 +48,7 @@ class Metric:
         if self.kind is Kind.HISTOGRAM:
             return (f"{self.name}_bucket", f"{self.name}_count", f"{self.name}_sum")
         return (self.name,)
+
+
+Series = tuple[Metric, tuple[str, ...], float]
+"""A metric, its label values in the catalogue's order, and the value."""

@@ -7,11 +7,13 @@ import sys
 import typer
 
 from controller.cli.alerts import alerts_app
+from controller.cli.approvals import approvals, approve, reject
 from controller.cli.dashboards import dashboards_app
 from controller.cli.decide import decide_command
 from controller.cli.exit_codes import ExitCode
 from controller.cli.explain import explain
 from controller.cli.load import load
+from controller.cli.override import override_app
 from controller.cli.plan import plan
 from controller.cli.policy import policy_app
 from controller.cli.preflight import preflight
@@ -21,6 +23,7 @@ from controller.cli.run import run
 from controller.cli.tune import tune_command
 from controller.cli.up import up
 from controller.cli.version import version
+from controller.cli.webhooks import webhooks_app
 from controller.errors import BadInputError, ForeserveError, UnavailableError
 
 app = typer.Typer(
@@ -34,6 +37,9 @@ app.command("run")(run)
 app.command("plan")(plan)
 app.command("preflight")(preflight)
 app.command("explain")(explain)
+app.command("approvals")(approvals)
+app.command("approve")(approve)
+app.command("reject")(reject)
 app.command("load")(load)
 app.command("profile")(profile)
 app.command("replay")(replay_command)
@@ -43,6 +49,8 @@ app.command("version")(version)
 app.add_typer(policy_app, name="policy")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(override_app, name="override")
+app.add_typer(webhooks_app, name="webhooks")
 
 
 def main() -> None:

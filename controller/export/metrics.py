@@ -6,7 +6,7 @@ import bisect
 import itertools
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version as installed
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -14,11 +14,11 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from controller.catalog import exported
-from controller.catalog.metric import Kind, Metric
+from controller.catalog.metric import Kind, Metric, Series
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, OutcomeStatus, Reason
 from controller.domain.record import TickRecord
-from controller.export.series import Series, gauges
+from controller.export.series import gauges
 from controller.ports import Leadership, LoopEvent
 
 _TICK_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -32,6 +32,8 @@ _EVENT_COUNTERS: dict[LoopEvent, tuple[Metric, tuple[str, ...]]] = {
     LoopEvent.FORECAST_FAILED: (exported.FORECAST_PROBLEMS, ("failed",)),
     LoopEvent.FORECAST_LATE: (exported.FORECAST_PROBLEMS, ("late",)),
 }
+
+_API_REFUSALS = ("no_token", "wrong_token", "scope", "cross_site", "oversized", "slow")
 
 _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
     Action.SCALE_UP: (
@@ -81,10 +83,12 @@ class MetricsExporter(Collector):
         self._gauges: tuple[Series, ...] = ()
         self._counters: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
         self._counted: set[DeploymentId] = set()
+        self._others: list[Callable[[], Iterable[Series]]] = []
         self._tick_buckets = [0] * (len(_TICK_BUCKETS_S) + 1)
         self._tick_seconds = 0.0
         self._build = (installed("foreserve"), platform.python_version())
-        self._start_at_zero((exported.TICKS, ()), *_EVENT_COUNTERS.values())
+        refusals = ((exported.API_REFUSALS, (reason,)) for reason in _API_REFUSALS)
+        self._start_at_zero((exported.TICKS, ()), *_EVENT_COUNTERS.values(), *refusals)
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
 
@@ -99,6 +103,14 @@ class MetricsExporter(Collector):
         """Count one event of the loop."""
         self._counters[_EVENT_COUNTERS[event]] += 1
 
+    def count(self, metric: Metric, /, *labels: str, by: int = 1) -> None:
+        """Count something that happens beside the loop; by 0 makes its series begin."""
+        self._counters[metric, labels] += by
+
+    def also(self, series: Callable[[], Iterable[Series]]) -> None:
+        """Show these too, as they are when the page is read."""
+        self._others.append(series)
+
     def describe(self) -> Iterable[Family]:
         """Describe nothing beforehand: which series exist depends on what was seen."""
         return ()
@@ -109,7 +121,8 @@ class MetricsExporter(Collector):
         build: Series = (exported.BUILD_INFO, self._build, 1)
         counters = ((metric, labels, count) for (metric, labels), count in self._counters.items())
         leads: Series = (exported.LEADS, (), self._leadership is None or self._leadership.may_act())
-        for metric, labels, value in itertools.chain([build, leads], self._gauges, counters):
+        others = itertools.chain.from_iterable(series() for series in self._others)
+        for metric, labels, value in itertools.chain([build, leads], self._gauges, counters, others):
             family = families.setdefault(metric, _family(metric))
             family.add_metric(labels, float(value))  # type: ignore[attr-defined]
         yield from families.values()

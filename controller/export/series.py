@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.catalog import exported
-from controller.catalog.metric import Metric
+from controller.catalog.metric import Metric, Series
 from controller.domain.forecast import Forecast, ForecastStanding
-from controller.domain.plan import Decision, OrderStatus
+from controller.domain.override import OverrideAction
+from controller.domain.plan import Decision, OrderStatus, OutcomeStatus
 from controller.domain.reading import Known, Reading
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.scrape import SourceHealth
 from controller.domain.signals import Signal
 from controller.domain.snapshot import Snapshot
-
-Series = tuple[Metric, tuple[str, ...], float]
-"""A metric, its label values in the catalogue's order, and the value."""
 
 _REPLICA_HORIZON = "replica"
 
@@ -34,10 +32,17 @@ def gauges(record: TickRecord) -> Iterator[Series]:
     for deployment in record.deployments:
         yield from _deployment(deployment, record.at)
     yield from _ledger(record)
+    yield from _overrides(record)
     for use in record.budget:
         yield exported.BUDGET_LIMIT, (use.resource,), use.limit
         yield exported.BUDGET_HELD, (use.resource,), use.held
         yield exported.BUDGET_WANTED, (use.resource,), use.wanted
+
+
+def _overrides(record: TickRecord) -> Iterator[Series]:
+    """All kinds, so that none in force is a 0."""
+    for action in OverrideAction:
+        yield exported.OVERRIDES, (action.value,), sum(one.action is action for one in record.overrides)
 
 
 def _source(source: SourceHealth) -> Iterator[Series]:
@@ -53,6 +58,7 @@ def _deployment(record: DeploymentRecord, at: float) -> Iterator[Series]:
     yield from _observed(names, record.snapshot)
     yield from _replicas(names, record)
     yield from _decision(names, record.decision)
+    yield exported.AWAITING_APPROVAL, names, record.outcome.status is OutcomeStatus.AWAITING
     for forecast in record.decision.forecasts:
         yield from _forecast(names, forecast)
     for standing in record.standings:

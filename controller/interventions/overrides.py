@@ -56,7 +56,7 @@ class OverrideBoard:
         """Return what is in force at a time, oldest first; forget what is over."""
         for over in [one for one in self._held.values() if one.until <= now]:
             self._forget(over)
-        return tuple(sorted(self._held.values(), key=lambda one: (one.began_at, one.id)))
+        return tuple(sorted(self._held.values(), key=lambda one: one.began_at))
 
     def begin(self, asked: Request) -> Override:
         """Begin one, or renew the one of the same key.
@@ -100,10 +100,10 @@ class OverrideBoard:
         del self._held[found.id]
         return replace(found, until=self._clock.now())
 
-    def end_of(self, key: str) -> Override | None:
-        """End the one of a key; see ``end``."""
-        found = next((one for one in self._held.values() if one.key == key), None)
-        return None if found is None else self.end(found.id)
+    def end_all(self, prefix: str) -> tuple[Override, ...]:
+        """End those whose key begins so; see ``end``."""
+        found = [one.id for one in self.in_force(self._clock.now()) if one.key.startswith(prefix)]
+        return tuple(ended for one in found if (ended := self.end(one)) is not None)
 
     def _forget(self, over: Override) -> None:
         """What is over counts no more, whether or not the store can be tidied now."""

@@ -16,6 +16,7 @@ from controller.policy.cluster import ClusterPolicy, PlacementPolicy
 from controller.policy.events import Event
 from controller.policy.interventions import ApprovalPolicy, OverridePolicy
 from controller.policy.section import PositiveSeconds, Seconds, Section
+from controller.policy.webhooks import EVERYWHERE, FROM_LABELS, WebhookPolicy
 
 
 class Mode(StrEnum):
@@ -294,6 +295,7 @@ class Policy(Section):
     cluster: ClusterPolicy | None = None
     overrides: OverridePolicy = OverridePolicy()
     approval: ApprovalPolicy = ApprovalPolicy()
+    webhooks: WebhookPolicy = WebhookPolicy()
 
     @model_validator(mode="after")
     def _each_deployment_once(self) -> Self:
@@ -314,6 +316,21 @@ class Policy(Section):
                     "worker group has; add one to cluster.worker_groups"
                 )
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _alerts_ask_within_bounds(self) -> Self:
+        known = {str(one.id) for one in self.deployments} | {FROM_LABELS, EVERYWHERE}
+        most_s = self.overrides.max_duration_s
+        for receiver in self.webhooks.incoming:
+            for index, one in enumerate(receiver.actions):
+                name = f"webhooks.in: {receiver.name}: actions[{index}]"
+                if one.for_s > most_s:
+                    msg = f"{name}.for_s ({one.for_s:g}) is more than overrides.max_duration_s ({most_s:g}); change one"
+                    raise ValueError(msg)
+                if one.target not in known:
+                    msg = f"{name}.target ({one.target}) is no deployment of this policy; there are {', '.join(known)}"
+                    raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

@@ -111,10 +111,14 @@ def _expected(schema: Schema) -> str:
         return f"{schema['const']}"
     if "enum" in schema:
         return "one of " + ", ".join(str(value) for value in schema["enum"])
-    if "properties" in schema:
-        return "a mapping"
+    return "a mapping" if "properties" in schema else _expected_plain(schema)
+
+
+def _expected_plain(schema: Schema) -> str:
     if schema["type"] == "array":
         return f"a list of {schema['minItems']} to {schema['maxItems']} entries"
+    if schema["type"] == "object":
+        return f"a mapping of {schema['minProperties']} to {schema['maxProperties']} names to text"
     if schema["type"] == "string":
         return f"text of {schema['minLength']} to {schema['maxLength']} characters"
     return _NOUNS[schema["type"]] + _bounds(schema)

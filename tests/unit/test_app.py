@@ -24,6 +24,7 @@ from controller.domain.record import TickRecord
 from controller.errors import BadInputError, UnavailableError
 from controller.settings import Settings, load_settings
 from tests.serve_rest import CAPTURES, Fault, ServeRestStandIn, capture
+from tests.webhooks import SinkServer, failing_half_the_time, until
 
 POLICY = """\
 version: 1
@@ -225,6 +226,58 @@ async def test_in_approve_mode_a_plan_is_done_after_a_word_and_not_before(tmp_pa
     assert approved == 200
     assert (done.deployments[0].outcome.status, len(serve.scale_calls)) == (OutcomeStatus.APPLIED, 1)
     assert (came["status"], came["decided_by"]) == ("applied", "alice")
+
+
+ALERT = {
+    "status": "firing",
+    "labels": {"alertname": "CapacityLate", "application": "llmd", "deployment": "LLMServer:tiny"},
+    "annotations": {"summary": "late"},
+    "startsAt": "2026-01-01T00:00:00Z",
+    "fingerprint": "c0ffee",
+}
+
+
+async def test_events_go_out_and_alerts_come_in_while_the_loop_ticks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", TOKEN)
+    async with loaded_cluster(tmp_path) as (serve, settings), SinkServer(failing_half_the_time()) as sink:
+        (tmp_path / "policy.yaml").write_text(
+            f"""{POLICY}webhooks:
+  out: [{{name: ops, kind: cloudevents, url: '{sink.url}', allow_addresses: [127.0.0.0/8]}}]
+  in:
+    - name: am
+      kind: alertmanager
+      token_env: HOOK_TOKEN
+      actions: [{{match: {{alertname: CapacityLate}}, action: raise_floor, replicas: 2, for_s: 60}}]
+"""
+        )
+        async with running(settings) as process:
+            await process.until(applied)
+            firing, _ = await process.act("POST", "/hooks/am", {"version": "4", "status": "firing", "alerts": [ALERT]})
+            raised = await process.until(lambda one: one.deployments[0].decision.binding is Reason.RAISED_FLOOR)
+            over = {"version": "4", "status": "resolved", "alerts": [{**ALERT, "status": "resolved"}]}
+            resolved, _ = await process.act("POST", "/hooks/am", over)
+            free = await process.until(lambda one: not one.overrides)
+            wanted = {"controller_up.happened", "decision_applied.happened", "override.began", "override.ended"}
+            await until(lambda: wanted <= heard(sink))
+            _, sinks = await process.get("/api/v1/webhooks")
+            async with process.client.get("/metrics") as response:
+                page = await response.text()
+        await until(lambda: "controller_down.began" in heard(sink))
+
+    assert (firing, resolved) == (200, 200)
+    assert raised.deployments[0].decision.desired == 3
+    assert [(one.owner, one.replicas) for one in raised.overrides] == [("am/CapacityLate", 2)]
+    assert free.deployments[0].decision.binding is not Reason.RAISED_FLOOR
+    assert max(call.body for call in serve.scale_calls) == b'{"target_num_replicas": 3}'
+    assert sinks[0]["name"] == "ops"
+    assert 'foreserve_webhooks_received_total{receiver="am",result="accepted"} 2.0' in page
+    assert 'foreserve_webhook_deliveries_total{result="delivered",sink="ops"}' in page
+
+
+def heard(sink: SinkServer) -> set[str]:
+    return {one.json["type"].removeprefix("io.foreserve.") for one in sink.received}
 
 
 async def test_an_override_holds_over_a_restart_and_is_undone_by_itself(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.catalog import exported as catalogued
 from controller.catalog.exported import EXPORTED
 from controller.domain.plan import Conflict, Outcome, OutcomeStatus
 from controller.domain.record import TickRecord
@@ -163,9 +164,12 @@ def test_events_of_the_loop_are_counted(event: LoopEvent, name: str, labels: dic
 
 def test_every_exported_series_is_catalogued_with_exactly_its_labels() -> None:
     catalogue = {metric.name: set(metric.labels) for metric in EXPORTED}
-    page = generate_latest(
-        exported(record(conflicts=(Conflict(id=CHAT, expected=1, found=2, cause="redeploy"),))).registry
-    )
+    exporter = exported(record(conflicts=(Conflict(id=CHAT, expected=1, found=2, cause="redeploy"),)))
+    exporter.count(catalogued.WEBHOOK_DELIVERIES, "ops", "delivered")
+    exporter.count(catalogued.WEBHOOKS_RECEIVED, "alertmanager", "accepted", by=0)
+    sink = (catalogued.WEBHOOK_PENDING, catalogued.WEBHOOK_DEAD_LETTERS, catalogued.WEBHOOK_OLDEST)
+    exporter.also(lambda: [(metric, ("ops",), 1.0) for metric in sink])
+    page = generate_latest(exporter.registry)
 
     families = list(text_string_to_metric_families(page.decode()))
     seen = {

@@ -110,13 +110,14 @@ def test_renewals_end_after_the_longest_that_one_may_last(store: SqliteStore, cl
     assert overrides.in_force(clock.now()) == ()
 
 
-def test_ending_by_key(store: SqliteStore, clock: VirtualClock) -> None:
+def test_ending_all_of_a_key(store: SqliteStore, clock: VirtualClock) -> None:
     overrides = board(store, clock)
-    overrides.begin(request(key="a"))
-    other = overrides.begin(request(key="b"))
+    for key in ("a:1", "a:2"):
+        overrides.begin(request(key=key))
+    other = overrides.begin(request(key="b:1"))
 
-    assert overrides.end_of("a") is not None
-    assert overrides.end_of("a") is None
+    assert [one.key for one in overrides.end_all("a:")] == ["a:1", "a:2"]
+    assert overrides.end_all("a:") == ()
     assert overrides.in_force(clock.now()) == (other,)
 
 

@@ -96,6 +96,7 @@ def test_every_default_is_a_promise() -> None:
         "cluster": None,
         "overrides": {"max_duration_s": 86_400.0, "max_active": 100},
         "approval": {"expires_after_s": 900.0},
+        "webhooks": {"source": "foreserve", "out": (), "in": ()},
     }
     assert policy.deployments[0].forecast.target_quantile == 0.9
 

@@ -1,0 +1,1 @@
+"""Events out to other systems, at least once; alerts and words in from them, authenticated and bounded."""

@@ -1,0 +1,230 @@
+"""What one tick's record says is the case: conditions that last, and things that happened. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from controller.domain.event import Fact, Gravity, Topic
+from controller.domain.identity import DeploymentId
+from controller.domain.plan import Action, OrderStatus, OutcomeStatus, Reason
+from controller.domain.reading import Known, Reading
+from controller.domain.record import DeploymentRecord, TickRecord
+
+SLO_HOLD_S = 300.0
+
+_HELD = frozenset({Reason.NO_DATA, Reason.BLIND_SPOT, Reason.PAUSED, Reason.FROZEN, Reason.HELD})
+_FAILED = frozenset({OutcomeStatus.REFUSED, OutcomeStatus.FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something that is the case. It begins and ends after it was so, or was not so, for ``hold_s`` seconds."""
+
+    key: str
+    topic: Topic
+    gravity: Gravity
+    summary: str
+    deployment: DeploymentId | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    hold_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a record says. What is ``unknown`` (keys) stays as it was."""
+
+    conditions: tuple[Condition, ...]
+    happened: tuple[Condition, ...]
+    unknown: frozenset[str]
+
+
+def situation(record: TickRecord) -> Situation:
+    """Read a record."""
+    lasting = [
+        *(one for entry in record.deployments for one in _of_deployment(entry)),
+        *_late(record),
+        *_overrides(record),
+    ]
+    happened = [*(one for entry in record.deployments for one in _applied(entry)), *_fights(record)]
+    latencies = [one for entry in record.deployments for one in _latencies(entry)]
+    unknown = frozenset(key for key, _, reading, _ in latencies if not isinstance(reading, Known))
+    return Situation(tuple(lasting), tuple(happened), unknown)
+
+
+def _of_deployment(entry: DeploymentRecord) -> Iterator[Condition]:
+    yield from _held(entry)
+    yield from _failed(entry)
+    yield from _awaited(entry)
+    yield from _distrusted(entry)
+    yield from _burning(entry)
+
+
+def _held(entry: DeploymentRecord) -> Iterator[Condition]:
+    decision = entry.decision
+    if decision.action is not Action.NONE or decision.binding not in _HELD:
+        return
+    reason = decision.binding.value
+    why = next((step.detail for step in decision.steps if step.reason is decision.binding and step.detail), reason)
+    blind = decision.binding in {Reason.NO_DATA, Reason.BLIND_SPOT}
+    yield Condition(
+        key=f"{Topic.DECISION_HELD}/{decision.id}/{reason}",
+        topic=Topic.DECISION_HELD,
+        gravity=Gravity.WARNING if blind else Gravity.INFO,
+        summary=f"{decision.id} is left at {_number(decision.current)} replicas ({reason}): {why}",
+        deployment=decision.id,
+        facts={"current": decision.current, "reason": reason},
+    )
+
+
+def _failed(entry: DeploymentRecord) -> Iterator[Condition]:
+    decision, outcome = entry.decision, entry.outcome
+    if outcome.status not in _FAILED:
+        return
+    change = f"{_number(decision.current)} → {_number(decision.desired)}"
+    yield Condition(
+        key=f"{Topic.DECISION_FAILED}/{decision.id}",
+        topic=Topic.DECISION_FAILED,
+        gravity=Gravity.ERROR,
+        summary=f"{decision.id}: {change} replicas was {_words(outcome.status)}: {outcome.detail}",
+        deployment=decision.id,
+        facts={"current": decision.current, "desired": decision.desired, "outcome": outcome.status.value},
+    )
+
+
+def _awaited(entry: DeploymentRecord) -> Iterator[Condition]:
+    decision, outcome = entry.decision, entry.outcome
+    if outcome.status is not OutcomeStatus.AWAITING or outcome.proposal is None:
+        return
+    change = f"{_number(decision.current)} → {_number(decision.desired)}"
+    yield Condition(
+        key=f"{Topic.APPROVAL_AWAITED}/{outcome.proposal}",
+        topic=Topic.APPROVAL_AWAITED,
+        gravity=Gravity.WARNING,
+        summary=f"{decision.id}: {change} replicas waits for a word ({decision.binding.value}): {outcome.proposal}",
+        deployment=decision.id,
+        facts={
+            "proposal": outcome.proposal,
+            "current": decision.current,
+            "desired": decision.desired,
+            "reason": decision.binding.value,
+        },
+    )
+
+
+def _distrusted(entry: DeploymentRecord) -> Iterator[Condition]:
+    for standing in entry.standings:
+        if not standing.trusted:
+            name = f"{standing.signal.value} {standing.horizon_s:.0f} s ahead"
+            yield Condition(
+                key=f"{Topic.FORECAST_NOT_TRUSTED}/{entry.decision.id}/{standing.signal.value}",
+                topic=Topic.FORECAST_NOT_TRUSTED,
+                gravity=Gravity.WARNING,
+                summary=f"{entry.decision.id}: the forecast of {name} covers {standing.coverage:.0%} and is not used",
+                deployment=entry.decision.id,
+                facts={
+                    "signal": standing.signal.value,
+                    "coverage": standing.coverage,
+                    "promised": standing.probability,
+                },
+            )
+
+
+def _burning(entry: DeploymentRecord) -> Iterator[Condition]:
+    for key, name, reading, objective_s in _latencies(entry):
+        if isinstance(reading, Known) and reading.value > objective_s:
+            yield Condition(
+                key=key,
+                topic=Topic.SLO_BURN,
+                gravity=Gravity.CRITICAL,
+                summary=(
+                    f"{entry.decision.id}: p95 of {name} has been above its objective of {objective_s:g} s for "
+                    f"{SLO_HOLD_S / 60:g} min, now {reading.value:.3g} s"
+                ),
+                deployment=entry.decision.id,
+                facts={"objective_s": objective_s, "p95_s": reading.value},
+                hold_s=SLO_HOLD_S,
+            )
+
+
+def _latencies(entry: DeploymentRecord) -> Iterator[tuple[str, str, Reading, float]]:
+    """Key, name, p95 and objective of what users are promised."""
+    if entry.terms is None:
+        return
+    latency, terms, prefix = entry.snapshot.latency, entry.terms, f"{Topic.SLO_BURN}/{entry.decision.id}"
+    yield f"{prefix}/ttft", "time to first token", latency.ttft_p95_s, terms.ttft_s
+    yield f"{prefix}/itl", "inter-token latency", latency.itl_p95_s, terms.itl_s
+
+
+def _late(record: TickRecord) -> Iterator[Condition]:
+    for order in record.ledger:
+        if order.status is OrderStatus.LATE:
+            what = "to drain" if order.gives_back else "to serve"
+            yield Condition(
+                key=f"{Topic.CAPACITY_LATE}/{order.id}/{order.ordered_at:.3f}",
+                topic=Topic.CAPACITY_LATE,
+                gravity=Gravity.WARNING if order.gives_back else Gravity.ERROR,
+                summary=f"{order.id}: {order.from_replicas} → {order.to_replicas} replicas are late {what}",
+                deployment=order.id,
+                facts={"from": order.from_replicas, "to": order.to_replicas, "deadline": order.deadline},
+            )
+
+
+def _overrides(record: TickRecord) -> Iterator[Condition]:
+    for one in record.overrides:
+        where = "every deployment" if one.deployment is None else str(one.deployment)
+        more = f" by {one.replicas}" if one.replicas else ""
+        yield Condition(
+            key=f"{Topic.OVERRIDE}/{one.id}",
+            topic=Topic.OVERRIDE,
+            gravity=Gravity.INFO,
+            summary=f"{where}: {one.action.value.replace('_', ' ')}{more}, asked for by {one.owner}: {one.reason}",
+            deployment=one.deployment,
+            facts={"override": one.id, "action": one.action.value, "owner": one.owner, "until": one.until},
+        )
+
+
+def _applied(entry: DeploymentRecord) -> Iterator[Condition]:
+    decision = entry.decision
+    if entry.outcome.status is not OutcomeStatus.APPLIED or decision.action is Action.NONE:
+        return
+    why = next((step.detail for step in decision.steps if step.reason is decision.binding and step.detail), "")
+    yield Condition(
+        key=f"{Topic.DECISION_APPLIED}/{decision.id}",
+        topic=Topic.DECISION_APPLIED,
+        gravity=Gravity.INFO,
+        summary=(
+            f"{decision.id}: {_number(decision.current)} → {_number(decision.desired)} replicas "
+            f"({decision.binding.value}){': ' if why else ''}{why}"
+        ),
+        deployment=decision.id,
+        facts={
+            "current": decision.current,
+            "desired": decision.desired,
+            "action": decision.action.value,
+            "reason": decision.binding.value,
+        },
+    )
+
+
+def _fights(record: TickRecord) -> Iterator[Condition]:
+    for conflict in record.conflicts:
+        if conflict.cause == "second_writer":
+            yield Condition(
+                key=f"{Topic.FIGHT}/{conflict.id}",
+                topic=Topic.FIGHT,
+                gravity=Gravity.WARNING,
+                summary=(
+                    f"{conflict.id}: something else set {conflict.found} replicas; {conflict.expected} was set here"
+                ),
+                deployment=conflict.id,
+                facts={"expected": conflict.expected, "found": conflict.found},
+            )
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _words(status: OutcomeStatus) -> str:
+    return status.value.replace("_", " ")

@@ -1,0 +1,225 @@
+"""What a record has to tell: once when it begins, once when it ends, the same however often it is folded."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.domain.event import Event, Gravity, Phase, Topic
+from controller.domain.override import Override, OverrideAction
+from controller.domain.plan import Action, Conflict, Order, OrderStatus, Outcome, OutcomeStatus, Reason, Step
+from controller.domain.reading import Known, Reading, Unknown
+from controller.domain.record import TickRecord
+from controller.domain.snapshot import Latency
+from controller.webhooks.news import Told, news, started, stopped
+from tests.records import CHAT, decision, deployment_record, record, snapshot, standing
+
+QUIET = deployment_record(
+    decision=decision(desired=2, action=Action.NONE, binding=Reason.STEADY),
+    outcome=Outcome(id=CHAT, status=OutcomeStatus.NOTHING_TO_DO),
+)
+
+
+def fold(*records: TickRecord, told: Told | None = None) -> list[Event]:
+    told = told or Told()
+    events: list[Event] = []
+    for one in records:
+        some, told = news(told, one)
+        events += some
+    return events
+
+
+def tick(number: int, entry: Any = QUIET, *, every_s: float = 10, **changes: Any) -> TickRecord:
+    return record(entry, **{"tick": number, "at": 1000 + every_s * number, "ledger": (), **changes})
+
+
+def told(events: list[Event]) -> list[tuple[Topic, Phase]]:
+    return [(event.topic, event.phase) for event in events]
+
+
+def outcome(status: OutcomeStatus, **changes: Any) -> Any:
+    return deployment_record(outcome=Outcome(id=CHAT, status=status, **changes))
+
+
+def latencies(ttft: Reading) -> Any:
+    latency = Latency(ttft_p50_s=Known(0.1), ttft_p95_s=ttft, itl_p50_s=Known(0.01), itl_p95_s=Known(0.02))
+    return replace(QUIET, snapshot=snapshot(latency=latency))
+
+
+def test_nothing_is_told_of_a_quiet_tick() -> None:
+    assert fold(tick(1), tick(2)) == []
+
+
+def test_a_target_that_was_set_is_told_each_time_with_its_reason() -> None:
+    first, second = fold(tick(1, deployment_record()), tick(2, deployment_record()))
+
+    assert (first.topic, first.phase, first.gravity) == (Topic.DECISION_APPLIED, Phase.HAPPENED, Gravity.INFO)
+    assert first.summary == "chat/LLMServer:tiny: 2 → 3 replicas (forecast): 12.0 / 3.0"
+    assert first.facts == {"current": 2, "desired": 3, "action": "scale_up", "reason": "forecast"}
+    assert first.id != second.id
+
+
+LATE = Order(id=CHAT, ordered_at=900.0, from_replicas=2, to_replicas=3, deadline=945.0, status=OrderStatus.LATE)
+HOLD = Override(
+    id="ov-1",
+    action=OverrideAction.RAISE_FLOOR,
+    deployment=None,
+    began_at=900,
+    until=9999,
+    owner="alice",
+    reason="launch",
+    replicas=2,
+)
+
+
+@pytest.mark.parametrize(
+    ("is_so", "topic", "summary"),
+    [
+        (
+            {"ledger": (LATE,)},
+            Topic.CAPACITY_LATE,
+            "chat/LLMServer:tiny: 2 → 3 replicas are late to serve",
+        ),
+        (
+            {"ledger": (replace(LATE, to_replicas=1),)},
+            Topic.CAPACITY_LATE,
+            "chat/LLMServer:tiny: 2 → 1 replicas are late to drain",
+        ),
+        ({"overrides": (HOLD,)}, Topic.OVERRIDE, "every deployment: raise floor by 2, asked for by alice: launch"),
+        (
+            {"entry": replace(QUIET, standings=(standing(trusted=False, coverage=0.7),))},
+            Topic.FORECAST_NOT_TRUSTED,
+            "chat/LLMServer:tiny: the forecast of ongoing_requests 120 s ahead covers 70% and is not used",
+        ),
+        (
+            {"entry": outcome(OutcomeStatus.AWAITING, proposal="p-1")},
+            Topic.APPROVAL_AWAITED,
+            "chat/LLMServer:tiny: 2 → 3 replicas waits for a word (forecast): p-1",
+        ),
+        (
+            {"entry": outcome(OutcomeStatus.REFUSED, detail="outside the limits")},
+            Topic.DECISION_FAILED,
+            "chat/LLMServer:tiny: 2 → 3 replicas was refused: outside the limits",
+        ),
+        (
+            {
+                "entry": replace(
+                    QUIET,
+                    decision=decision(
+                        desired=2,
+                        action=Action.NONE,
+                        binding=Reason.BLIND_SPOT,
+                        steps=(Step("stabilise", 2, Reason.BLIND_SPOT, "ray/a is stale"),),
+                    ),
+                )
+            },
+            Topic.DECISION_HELD,
+            "chat/LLMServer:tiny is left at 2 replicas (blind_spot): ray/a is stale",
+        ),
+    ],
+)
+def test_what_lasts_is_told_when_it_begins_and_when_it_ends(is_so: dict[str, Any], topic: Topic, summary: str) -> None:
+    began, ended = fold(tick(1), tick(2, **is_so), tick(3, **is_so), tick(4), tick(5))
+
+    assert told([began, ended]) == [(topic, Phase.BEGAN), (topic, Phase.ENDED)]
+    assert began.key == ended.key
+    assert (began.summary, ended.summary) == (summary, f"over: {summary}")
+    assert ended.gravity is Gravity.INFO
+
+
+def test_a_second_writer_is_told_and_a_redeploy_is_not() -> None:
+    fight = Conflict(id=CHAT, expected=3, found=5, cause="second_writer")
+
+    events = fold(tick(1, conflicts=(fight, replace(fight, cause="redeploy"))))
+
+    assert told(events) == [(Topic.FIGHT, Phase.HAPPENED)]
+    assert events[0].summary == "chat/LLMServer:tiny: something else set 5 replicas; 3 was set here"
+
+
+def test_an_objective_burns_after_five_minutes_above_it_and_is_well_after_as_long_below() -> None:
+    slow, quick = latencies(Known(3.0)), latencies(Known(0.5))
+    ticks = [tick(number, slow if number <= 40 else quick) for number in range(1, 90)]
+
+    began, ended = fold(*ticks)
+
+    assert (began.phase, began.at - ticks[0].at, began.gravity) == (Phase.BEGAN, 300, Gravity.CRITICAL)
+    assert (ended.phase, ended.at - ticks[40].at) == (Phase.ENDED, 300)
+    assert "p95 of time to first token has been above its objective of 2 s for 5 min" in began.summary
+
+
+def test_a_moment_within_the_objective_begins_the_five_minutes_anew() -> None:
+    slow, quick = latencies(Known(3.0)), latencies(Known(0.5))
+
+    assert fold(*(tick(number, quick if number == 25 else slow) for number in range(1, 50))) == []
+
+
+def test_not_knowing_neither_begins_nor_ends_a_burn() -> None:
+    slow, unseen = latencies(Known(3.0)), latencies(Unknown("no tokens"))
+
+    assert fold(*(tick(number, unseen) for number in range(1, 90))) == []
+    burning = [tick(number, slow) for number in range(1, 40)]
+    assert len(fold(*burning, *(tick(number, unseen) for number in range(40, 200)))) == 1
+
+
+@pytest.mark.parametrize("again", [tick(2), tick(1)])
+def test_a_record_that_is_not_newer_has_nothing_to_tell(again: TickRecord) -> None:
+    _, after = news(Told(), tick(2, deployment_record()))
+
+    assert news(after, replace(again, deployments=(deployment_record(),))) == ((), after)
+
+
+def test_ticks_that_begin_anew_with_a_new_store_are_told() -> None:
+    _, after = news(Told(), tick(500, deployment_record()))
+
+    assert len(fold(tick(1, deployment_record(), at=9999.0), told=after)) == 1
+
+
+@given(st.lists(st.sampled_from(["quiet", "late", "hold", "refused", "slow", "unseen"]), max_size=60))
+def test_the_same_records_tell_the_same_whoever_folds_them_from_wherever(kinds: list[str]) -> None:
+    made = {
+        "quiet": {},
+        "late": {"ledger": (LATE,)},
+        "hold": {"overrides": (HOLD,)},
+        "refused": {"entry": outcome(OutcomeStatus.REFUSED)},
+        "slow": {"entry": latencies(Known(9.0))},
+        "unseen": {"entry": latencies(Unknown("absent"))},
+    }
+    ticks = [tick(number, **made[kind], every_s=100) for number, kind in enumerate(kinds, start=1)]
+    half = len(ticks) // 2
+
+    whole = fold(*ticks)
+    told_half, state = [], Told()
+    for one in ticks[:half]:
+        some, state = news(state, one)
+        told_half += some
+
+    # After a restart a part of the past is folded again.
+    assert told_half + fold(*ticks[max(0, half - 3) :], told=state) == whole
+    assert len({event.id for event in whole}) == len(whole)
+    for key in {event.key for event in whole}:
+        phases = [event.phase for event in whole if event.key == key]
+        assert phases == [Phase.BEGAN, Phase.ENDED] * (len(phases) // 2) + [Phase.BEGAN] * (len(phases) % 2)
+
+
+def test_stopping_and_starting_are_told_as_one_that_begins_and_ends() -> None:
+    up, running = started(Told(), now=1.0, version="0.1.0")
+    down, at_rest = stopped(running, now=2.0)
+    again, _ = started(at_rest, now=3.0, version="0.1.0")
+
+    assert told([*up, *down, *again]) == [
+        (Topic.CONTROLLER_UP, Phase.HAPPENED),
+        (Topic.CONTROLLER_DOWN, Phase.BEGAN),
+        (Topic.CONTROLLER_DOWN, Phase.ENDED),
+        (Topic.CONTROLLER_UP, Phase.HAPPENED),
+    ]
+    assert again[1].facts["after_a_stop"] is True
+
+
+def test_a_start_after_a_crash_says_that_nothing_stopped_it_in_order() -> None:
+    _, running = started(Told(), now=1.0, version="0.1.0")
+
+    (again,), _ = started(running, now=3.0, version="0.1.0")
+
+    assert again.facts["after_a_stop"] is False
