@@ -116,9 +116,9 @@ class Process:
         async with self.client.request(method, path, json=body, headers=headers) as response:
             return response.status, await response.json()
 
-    async def until(self, wanted: Callable[[TickRecord], bool]) -> TickRecord:
+    async def until(self, wanted: Callable[[TickRecord], bool], *, within_s: float = 20) -> TickRecord:
         """Return the first record from now on that is as wanted."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(within_s):
             while True:
                 await self.lines.next()
                 _, state = await self.get("/api/v1/state")

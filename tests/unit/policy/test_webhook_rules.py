@@ -58,7 +58,7 @@ ALERT = "actions: [{match: {alertname: A}, action: freeze, for_s: 60}]"
         (out("name: a, kind: slack, url: 'https://h', template: x"), "template belongs to kind template"),
         (
             out("name: a, kind: template, url: 'https://h', template: '{{ event.nope }}'"),
-            "template: the template cannot be used ('dict object' has no attribute 'nope'); it sees event.id, event.type",
+            "template: the template cannot be used ('dict object' has no attribute 'nope'); it sees event.id,",
         ),
         (out("name: a, kind: slack, url: 'https://h', events: [lunch]"), "webhooks.out[0].events[0]: is the text"),
         (
@@ -66,7 +66,7 @@ ALERT = "actions: [{match: {alertname: A}, action: freeze, for_s: 60}]"
             "allow_addresses: 'home' is no network; write one like 127.0.0.0/8",
         ),
         (
-            out("name: a, kind: slack, url: 'https://h'}\n    - {name: a, kind: slack, url: 'https://h'"),
+            out("name: a, kind: slack, url_env: U}\n    - {name: a, kind: slack, url_env: U"),
             "a is listed twice",
         ),
         (out("name: a, kind: slack, uri: 'https://h'"), "webhooks.out[0].uri: unknown key; did you mean url?"),
