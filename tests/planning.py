@@ -91,6 +91,7 @@ def given(observed: Snapshot, rules: DeploymentPolicy | None = None, forecasts: 
         capacity=capacity(rules),
         forecasts=tuple(forecasts),
         forecast_unavailable=None if forecasts else "switched off by the policy",
+        gpu_price=rules.gpu_price_per_hour,
     )
 
 

@@ -49,6 +49,7 @@ class _Replica(_Wire):
     state: str = ""
     start_time_s: float | None = None
     node_id: str | None = None
+    node_ip: str | None = None
 
 
 class _Deployment(_Wire):
@@ -63,6 +64,7 @@ class _Config(_Wire):
     num_replicas: _Count | None = None
     max_ongoing_requests: _Count | None = None
     autoscaling_config: dict[str, Any] | None = None
+    ray_actor_options: Any = None
 
 
 class _Application(_Wire):
@@ -123,10 +125,12 @@ def _deployment(deployment_id: DeploymentId, deployment: _Deployment, *, digest:
                 state=_replica_state(replica.state),
                 started_at=replica.start_time_s,
                 node_id=replica.node_id,
+                node_ip=replica.node_ip,
             )
             for replica in deployment.replicas
         ),
         config_digest=digest,
+        actor_gpus=_gpus(config),
     )
 
 
@@ -138,6 +142,13 @@ def _config(deployment_id: DeploymentId, config: Mapping[str, Any]) -> _Config:
         where = ".".join(str(part) for part in first["loc"])
         reason = f"{deployment_id}: deployment_config.{where}: {first['msg']}"
         raise ValueError(reason) from None
+
+
+def _gpus(config: _Config) -> float:
+    """GPUs that the replica's actor asks for; Serve does not tell what a placement group adds to it."""
+    options = config.ray_actor_options
+    gpus = options.get("num_gpus") if isinstance(options, dict) else None
+    return float(gpus) if isinstance(gpus, int | float) else 0.0
 
 
 def _replica_state(text: str) -> ReplicaState:

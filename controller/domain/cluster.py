@@ -85,7 +85,8 @@ class ClusterFound:
 class LayerStep:
     """One target to be set, absolute. ``most`` is a worker group's upper bound; nodes and replicas have none.
 
-    ``up`` says whether it adds capacity, or makes room for more.
+    ``up`` says whether it adds capacity, or makes room for more. Of a pool's nodes ``vacant`` have no worker and none
+    that is started now: what keeps nodes warm keeps so many.
     """
 
     layer: Layer
@@ -95,6 +96,7 @@ class LayerStep:
     up: bool
     detail: str
     most: int | None = None
+    vacant: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,8 @@ class ClusterInput:
     budget: Budget = Budget()
     interval_s: float = 10.0
     """Seconds until the next plan: what can wait for that is not started now."""
+    nodes_follow: bool = False
+    """Nothing keeps nodes ready: each comes only when a worker waits for it, so workers are asked for as early."""
 
 
 class Obstacle(StrEnum):
@@ -115,7 +117,9 @@ class PoolTarget:
     """Nodes that a pool should have, absolute.
 
     ``in_use`` nodes hold replicas or pods of others, and ``nodes`` is never below them. ``releasable`` are the
-    names of empty nodes that nothing in the plan needs. ``new`` are those beyond what exists and is coming.
+    names of empty nodes that nothing in the plan needs. ``new`` are those beyond what exists and is coming, and
+    ``called_off`` those that were coming and are not needed any more. ``vacant`` of the ``nodes`` have no worker, and
+    none is to be started on them now: they are kept, or come, for what is wanted later.
     """
 
     pool: str
@@ -124,6 +128,8 @@ class PoolTarget:
     in_use: int
     coming: int
     new: int
+    called_off: int = 0
+    vacant: int = 0
     releasable: tuple[str, ...] = ()
 
 
@@ -176,14 +182,16 @@ class Solved:
 class ClusterPlan:
     """Targets for every pool and group, sorted by name; empty, with the reason in ``held``, when nothing is to change.
 
-    ``late`` are replicas that have a place which is ready only after their time. ``binding`` are the limits
-    that shaped the plan, in words.
+    ``late`` are replicas that have a place which is ready only after their time. ``housed`` are, of each deployment,
+    the replicas that have a place on nodes that are ready, on workers that run or are started now. ``binding`` are the
+    limits that shaped the plan, in words.
     """
 
     pools: tuple[PoolTarget, ...] = ()
     groups: tuple[GroupTarget, ...] = ()
     unplaced: tuple[Unplaced, ...] = ()
     late: tuple[tuple[DeploymentId, int], ...] = ()
+    housed: tuple[tuple[DeploymentId, int], ...] = ()
     nodes_solved: Solved | None = None
     workers_solved: Solved | None = None
     binding: tuple[str, ...] = ()

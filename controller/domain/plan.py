@@ -54,6 +54,8 @@ class Reason(StrEnum):
     """Somebody asked to lower nothing."""
     RAISED_FLOOR = "raised_floor"
     """Somebody asked for more replicas than the policy's least."""
+    NO_PLACE = "no_place"
+    """Further replicas have no worker to run on yet; they wait for workers and nodes."""
     UNSETTLED = "unsettled"
     """Replicas are being updated or stopped; nothing is lowered meanwhile."""
 
@@ -154,6 +156,8 @@ class OutcomeStatus(StrEnum):
     """Advisory mode: recorded, nothing touched."""
     AWAITING = "awaiting"
     """Approve mode: it waits for a person's word; nothing was touched."""
+    STANDBY = "standby"
+    """Another controller acts; nothing was touched."""
     REFUSED = "refused"
     """Not written: a guard or a preflight check said no."""
     FAILED = "failed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.domain.cluster_record import ClusterRecord, Leading
 from controller.domain.forecast import ForecastStanding
 from controller.domain.override import Override
 from controller.domain.plan import BudgetUse, Conflict, Decision, Order, Outcome
@@ -59,6 +60,10 @@ class TickRecord:
     budget: tuple[BudgetUse, ...] = ()
     overrides: tuple[Override, ...] = ()
     """Those in force, whether or not they changed a number."""
+    cluster: ClusterRecord | None = None
+    """Nodes and workers; None where the policy has no ``cluster``, or there is no Kubernetes to ask."""
+    leading: Leading | None = None
+    """None where this is the only controller."""
     degraded: tuple[str, ...] = ()
     step_seconds: tuple[tuple[str, float], ...] = ()
     schema: int = field(default=SCHEMA_VERSION)

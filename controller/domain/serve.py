@@ -22,12 +22,16 @@ class ReplicaState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """One replica. ``started_at`` is when its actor was created (Unix seconds), where known."""
+    """One replica. ``started_at`` is when its actor was created (Unix seconds), where known.
+
+    ``node_ip`` is the address of the worker that it runs on, once it is placed.
+    """
 
     replica_id: str
     state: ReplicaState
     started_at: float | None = None
     node_id: str | None = None
+    node_ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,8 @@ class DeploymentState:
     """One deployment. ``target_replicas`` is the live target, ``config_replicas`` the deployed one.
 
     They differ after external scaling: Serve keeps the configured number in its config. ``config_digest``
-    changes when the deployment was redeployed with another configuration.
+    changes when the deployment was redeployed with another configuration. ``actor_gpus`` are
+    those that a replica's actor asks Ray for; what its placement group adds is not told.
     """
 
     id: DeploymentId
@@ -47,6 +52,7 @@ class DeploymentState:
     max_ongoing_requests: int | None
     replicas: tuple[Replica, ...]
     config_digest: str = ""
+    actor_gpus: float = 0.0
 
     def count(self, *states: ReplicaState) -> int:
         """How many replicas are in one of ``states``."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.domain.capacity import CapacityMemory
 from controller.domain.identity import DeploymentId
+from controller.domain.layer import Layer
 from controller.domain.plan import Order
+from controller.domain.supply import SupplyLedger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +53,17 @@ class DeploymentMemory:
     slo_debt_at: float | None = None
     capacity: CapacityMemory | None = None
     """What was learned about its engines."""
+    ahead: tuple[tuple[Layer, tuple[tuple[float, int], ...]], ...] = ()
+    """(time, replicas) that each layer was found to need of late, oldest first, as far as it still counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerState:
-    """All memory of the planner. Deployments are sorted by id."""
+    """All memory of the planner. Deployments are sorted by id; ``supply`` is what is known of nodes and workers."""
 
     deployments: tuple[tuple[DeploymentId, DeploymentMemory], ...] = ()
     ledger: tuple[Order, ...] = ()
+    supply: SupplyLedger = field(default_factory=SupplyLedger)
 
     def memory(self, wanted: DeploymentId) -> DeploymentMemory:
         """Memory of one deployment; empty for one not seen before."""

@@ -43,6 +43,7 @@ REASONS: dict[Reason, str] = {
     Reason.FROZEN: "Somebody asked to leave the target where it is.",
     Reason.HELD: "Somebody asked to lower nothing for a while.",
     Reason.RAISED_FLOOR: "Somebody asked for more replicas than the policy's least for a while.",
+    Reason.NO_PLACE: "Further replicas have no worker to run on yet; they wait for workers and nodes.",
     Reason.UNSETTLED: "Replicas are being updated or stopped; nothing is lowered meanwhile.",
 }
 """What each reason means to an operator, and which key of the policy it comes from."""

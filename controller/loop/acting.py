@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, Decision, Outcome, OutcomeStatus
 from controller.ports import Actuator
+
+Standby = Callable[[], str | None]
+"""Why this controller must not act, if it must not."""
+
+
+def nobody_else() -> str | None:
+    """There is no other controller."""
+    return None
 
 
 def refuse_unrecorded(decisions: Sequence[Decision], problem: str | None) -> dict[DeploymentId, str]:
@@ -25,16 +33,28 @@ def pending(decisions: Sequence[Decision]) -> tuple[Outcome, ...]:
 
 
 async def act(
-    decisions: Sequence[Decision], refused: Mapping[DeploymentId, str], actuator: Actuator, *, deadline_s: float
+    decisions: Sequence[Decision],
+    refused: Mapping[DeploymentId, str],
+    actuator: Actuator,
+    *,
+    deadline_s: float,
+    standby: Standby = nobody_else,
 ) -> tuple[Outcome, ...]:
-    """Apply everything that is not refused, in parallel; one outcome for each decision, in their order."""
-    applied = (_act(decision, refused.get(decision.id), actuator, deadline_s) for decision in decisions)
+    """Apply everything that is not refused, in parallel; one outcome for each decision, in their order.
+
+    ``standby`` is asked right before each write.
+    """
+    applied = (_act(decision, refused.get(decision.id), actuator, deadline_s, standby) for decision in decisions)
     return tuple(await asyncio.gather(*applied))
 
 
-async def _act(decision: Decision, refusal: str | None, actuator: Actuator, deadline_s: float) -> Outcome:
+async def _act(
+    decision: Decision, refusal: str | None, actuator: Actuator, deadline_s: float, standby: Standby
+) -> Outcome:
     if settled := _settled(decision, refusal):
         return settled
+    if why := standby():
+        return Outcome(id=decision.id, status=OutcomeStatus.STANDBY, detail=why)
     try:
         return await asyncio.wait_for(actuator.apply(decision), deadline_s)
     except TimeoutError:

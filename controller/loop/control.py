@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
+from controller.domain.cluster import LayerOutcome
 from controller.domain.plan import Outcome
 from controller.domain.record import TickRecord
 from controller.domain.state import PlannerState
-from controller.loop.acting import act, pending, refuse_unrecorded
+from controller.loop.acting import Standby, act, nobody_else, pending, refuse_unrecorded
+from controller.loop.cluster import ClusterParts, PlannedCluster, planned
+from controller.loop.cluster_watch import ClusterWatch
 from controller.loop.collection import Collection
 from controller.loop.foresight import Foresight
+from controller.loop.ground import grounded
 from controller.loop.journal import Journal
+from controller.loop.leading import Term
 from controller.loop.learned import Learned
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
 from controller.loop.recording import Draft
 from controller.loop.step_timer import StepTimer
 from controller.loop.thinking import Considered, think
-from controller.planner.decide import note_outcomes
+from controller.planner.decide import Plan, note_outcomes
 from controller.policy.model import Mode
-from controller.ports import Actuator, Clock, Exporter, LoopEvent, LoopObserver, Overrides, no_overrides
+from controller.ports import Actuator, Clock, Exporter, Leadership, LoopEvent, LoopObserver, Overrides, no_overrides
 
 _COLLECT_SHARE_OF_INTERVAL = 0.8
 _COLLECT_AT_MOST_S = 5.0
+_NO_CLUSTER = ClusterParts()
 
 
 class ControlLoop:
@@ -51,6 +59,8 @@ class ControlLoop:
         state: PlannerState,
         last_tick: int,
         overrides: Overrides = no_overrides,
+        cluster: ClusterParts = _NO_CLUSTER,
+        leadership: Leadership | None = None,
         act_within_s: float = 10.0,
     ) -> None:
         self._clock = clock
@@ -66,6 +76,9 @@ class ControlLoop:
         self._state = state
         self._tick = last_tick
         self._overrides = overrides
+        self._cluster = cluster
+        self._watch = ClusterWatch(observer=cluster.observer, clock=clock)
+        self._leadership = leadership
         self._act_within_s = act_within_s
         self._learned = Learned(perception, foresight)
         self.considered: Considered | None = None
@@ -94,27 +107,48 @@ class ControlLoop:
         with timer.step("policy"):
             self._policy.follow()
             policy, mode = self._policy.policy, self._policy.mode
+            term = Term.now(self._leadership)
         with timer.step("collect"):
-            collected = await self._collection.collect(self._clock.now(), deadline_s=self._collect_deadline_s())
+            deadline_s = self._collect_deadline_s()
+            collected, found = await asyncio.gather(
+                self._collection.collect(self._clock.now(), deadline_s=deadline_s),
+                self._watch.look(deadline_s=deadline_s),
+            )
         # One "now" for all that follows, and not before the evidence: an answer that took a second is that old.
         now = self._clock.now()
         with timer.step("observe"):
             snapshots = self._perception.observe(collected.scrapes, policy, now)
             self._foresight.record(snapshots)
+            serve = self._perception.serve_state(now)
+            ground, supply = grounded(policy, found, serve, snapshots, self._state.supply, now=now)
         overrides = self._overrides(now)
+        before = term.remembered(replace(self._state, supply=supply))
         thought = think(
             policy,
             snapshots,
-            self._state,
+            before,
             engine_work_of=self._perception.engine_work,
             history_of=self._perception.history,
             foresight=self._foresight,
             now=now,
             timer=timer,
             overrides=overrides,
+            ground=ground,
         )
         snapshots, plan, self._state = thought.snapshots, thought.plan, thought.state
         self.considered = thought.considered
+        cluster: PlannedCluster | None = None
+        if ground is not None:
+            with timer.step("place"):
+                cluster, plan, self._state = await planned(
+                    ground,
+                    thought,
+                    before,
+                    self._cluster.levers,
+                    interval_s=self.interval_s,
+                    clock=self._clock,
+                    now=now,
+                )
         draft = Draft(
             tick=self._tick,
             at=now,
@@ -123,16 +157,21 @@ class ControlLoop:
             mode=mode,
             snapshots=snapshots,
             plan=plan,
-            problems=(*self._policy.problems, *collected.problems),
+            problems=(*self._policy.problems, *collected.problems, *_troubles(cluster)),
             standings=self._foresight.standings(now),
             overrides=overrides,
+            leading=term.told(),
         )
+        standby = nobody_else if mode is Mode.ADVISORY else term.standby
         with timer.step("begin"):
+            draft = self._with_cluster(draft, cluster, _expected(cluster, mode, standby, self._journal.problem))
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)
         with timer.step("act"):
-            refused = refuse_unrecorded(plan.decisions, self._journal.problem)
-            outcomes = await act(plan.decisions, refused, self._actuators[mode], deadline_s=self._act_within_s)
+            outcomes, layers = await self._act(plan, cluster, mode, standby)
             self._state = note_outcomes(self._state, plan, outcomes, snapshots, now=now)
+            if cluster is not None:
+                self._state = cluster.noted(self._state, layers, now=now)
+            draft = self._with_cluster(draft, cluster, layers)
         with timer.step("finish"):
             self._journal.finish(self._complete(draft, outcomes, timer), self._state, self._learned)
         record = self._complete(draft, outcomes, timer)
@@ -140,10 +179,34 @@ class ControlLoop:
             exporter.export(record)
         return record
 
+    async def _act(
+        self, plan: Plan, cluster: PlannedCluster | None, mode: Mode, standby: Standby
+    ) -> tuple[tuple[Outcome, ...], tuple[LayerOutcome, ...]]:
+        """Begin with nodes and workers that are added, then replicas; what removes nodes and workers comes last."""
+        within_s, problem = self._act_within_s, self._journal.problem
+        refused = refuse_unrecorded(plan.decisions, problem)
+        acting = act(plan.decisions, refused, self._actuators[mode], deadline_s=within_s, standby=standby)
+        if cluster is None:
+            return await acting, ()
+        refusal, found = cluster.refusal(mode, standby, problem), cluster.found
+        added, outcomes = await asyncio.gather(
+            cluster.acts.set_all(found, refusal, up=True, deadline_s=within_s), acting
+        )
+        removed = await cluster.acts.set_all(found, refusal, up=False, deadline_s=within_s)
+        return outcomes, (*added, *removed)
+
+    def _with_cluster(self, draft: Draft, cluster: PlannedCluster | None, outcomes: Sequence[LayerOutcome]) -> Draft:
+        if cluster is None:
+            return draft
+        told = cluster.record(self._state, outcomes, now=draft.at, before=draft.cluster)
+        return replace(draft, cluster=told)
+
     async def close(self) -> None:
         """Release connections and the store."""
         self._foresight.close()
         await self._collection.close()
+        await self._watch.close()
+        await self._cluster.close()
         for actuator in self._actuators.values():
             await actuator.close()
         self._journal.close(self._learned.newest())
@@ -155,3 +218,18 @@ class ControlLoop:
         return draft.record(
             outcomes, ledger=self._state.ledger, step_seconds=timer.taken, store_problem=self._journal.problem
         )
+
+
+def _expected(
+    cluster: PlannedCluster | None, mode: Mode, standby: Standby, problem: str | None
+) -> tuple[LayerOutcome, ...]:
+    return () if cluster is None else cluster.acts.pending(cluster.refusal(mode, standby, problem))
+
+
+def _troubles(cluster: PlannedCluster | None) -> tuple[str, ...]:
+    """What of the cluster keeps the controller from doing all that it could."""
+    if cluster is None:
+        return ()
+    unseen = cluster.ground.unseen or cluster.plan.held
+    held = () if unseen is None else (f"nodes and workers are left as they are: {unseen}",)
+    return (*held, *(problem for problem in cluster.ground.problems if problem != unseen))

@@ -8,6 +8,7 @@ from functools import partial
 from controller.domain.capacity import CapacityMemory
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.layer import Layer
 from controller.domain.override import Override
 from controller.domain.plan import Capacity
 from controller.domain.reading import Known
@@ -17,19 +18,32 @@ from controller.domain.state import PlannerState
 from controller.forecast.announced import Announced
 from controller.loop.announcements import announcements
 from controller.loop.foresight import Foresight, HistoryOf, nothing_announced
+from controller.loop.ground import Ground
 from controller.planner.capacity import WORK_SIGNALS, capacity, full_load_of, work_history
 from controller.planner.decide import PlanInput
 from controller.planner.lead import lead_time
+from controller.planner.needs import Ahead
 from controller.planner.size import sizing_signals
+from controller.planner.supply.waiting import Chain
 from controller.planner.sustained import SUSTAINED_S, sustained
 from controller.policy.model import DeploymentPolicy, Policy
 
 
-def lead_times(policy: Policy, state: PlannerState, snapshots: Sequence[Snapshot]) -> dict[DeploymentId, LeadTime]:
-    """Lead time of every deployment of the policy that was observed."""
+def lead_times(
+    policy: Policy, state: PlannerState, snapshots: Sequence[Snapshot], ground: Ground | None = None
+) -> dict[DeploymentId, LeadTime]:
+    """Lead time of every deployment that was observed, with the layers that its next replica waits for."""
     observed = {snapshot.id: snapshot for snapshot in snapshots}
+    chains = {} if ground is None else ground.chains
+    measured = {} if ground is None else ground.replica_leads
     return {
-        deployment.id: lead_time(deployment, state.memory(deployment.id), observed[deployment.id])
+        deployment.id: lead_time(
+            deployment,
+            state.memory(deployment.id),
+            observed[deployment.id],
+            below=chains[deployment.id].below if deployment.id in chains else None,
+            on_worker=measured.get(str(deployment.id)),
+        )
         for deployment in policy.deployments
     }
 
@@ -44,8 +58,12 @@ def plan_inputs(
     foresight: Foresight,
     now: float,
     overrides: tuple[Override, ...] = (),
+    ground: Ground | None = None,
 ) -> tuple[PlanInput, ...]:
-    """Everything ``decide`` needs, one entry for each deployment of the policy, in its order."""
+    """Everything ``decide`` needs, one entry for each deployment of the policy, in its order.
+
+    Where workers and nodes are planned for, too, replicas look only as far ahead as a replica itself takes.
+    """
     observed = {snapshot.id: snapshot for snapshot in snapshots}
     inputs = []
     for deployment in policy.deployments:
@@ -57,7 +75,8 @@ def plan_inputs(
         forecasts, unavailable = foresight.forecasts(
             deployment,
             sizing_signals(snapshot, carried),
-            horizon_s=lead.p90_s + policy.control.interval_s,
+            horizon_s=_own_s(lead, planned_below=ground is not None and deployment.id in ground.chains)
+            + policy.control.interval_s,
             history_of=histories,
             now=now,
             announced_of=partial(_announced, deployment, carried) if deployment.events else nothing_announced,
@@ -71,6 +90,7 @@ def plan_inputs(
                 forecasts=forecasts,
                 forecast_unavailable=unavailable,
                 interval_s=policy.control.interval_s,
+                gpu_price=policy.gpu_price(deployment),
                 sustained=_sustained(deployment.id, carried, histories, now),
                 overrides=overrides,
             )
@@ -82,6 +102,50 @@ def _announced(
     deployment: DeploymentPolicy, carried: Capacity, signal: Signal, /, *, since: float, until: float
 ) -> tuple[Announced, ...]:
     return announcements(deployment.events, signal, carried, since=since, until=until)
+
+
+def ahead_of(
+    given: PlanInput,
+    below: Chain,
+    *,
+    state: PlannerState,
+    history_of: HistoryOf,
+    foresight: Foresight,
+    interval_s: float,
+    now: float,
+) -> tuple[Ahead, ...]:
+    """What is foreseen of one deployment at each layer's horizon: its own lead, with a worker's, with a node's."""
+    own_s = _own_s(given.lead, planned_below=True)
+    learned = state.memory(given.snapshot.id).capacity
+    announced = partial(_announced, given.policy, given.capacity) if given.policy.events else nothing_announced
+    found = [
+        Ahead(
+            layer=Layer.REPLICA,
+            due_s=own_s,
+            forecasts=given.forecasts,
+            forecast_unavailable=given.forecast_unavailable,
+        )
+    ]
+    for layer, due_s in (
+        (Layer.WORKER, own_s + below.worker.p90_s),
+        (Layer.NODE, own_s + below.worker.p90_s + below.node.p90_s),
+    ):
+        forecasts, unavailable = foresight.forecasts(
+            given.policy,
+            sizing_signals(given.snapshot, given.capacity),
+            horizon_s=due_s + interval_s,
+            history_of=_with_work_history(given.policy, learned, history_of),
+            now=now,
+            announced_of=announced,
+        )
+        found.append(Ahead(layer=layer, due_s=due_s, forecasts=forecasts, forecast_unavailable=unavailable))
+    return tuple(found)
+
+
+def _own_s(lead: LeadTime, *, planned_below: bool) -> float:
+    """How far ahead replicas are to be asked for: their own part of the lead, where the rest is planned for apart."""
+    own = next((one for one in lead.layers if one.layer is Layer.REPLICA), None)
+    return own.p90_s if planned_below and own is not None else lead.p90_s
 
 
 def work_included(policy: Policy, state: PlannerState, history_of: HistoryOf) -> HistoryOf:

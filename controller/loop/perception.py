@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Tail
 from controller.domain.scrape import Scrape
+from controller.domain.serve import ServeState
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
 from controller.policy.model import ControlPolicy, DeploymentPolicy, Policy
@@ -47,6 +48,11 @@ class Perception:
             return EngineWork(intervals=(), outcomes=None)
         promised = deployment.objectives
         return engine_work(self._window, deployment.id, now, ttft_s=promised.ttft_s, tpot_s=promised.itl_s)
+
+    def serve_state(self, now: float) -> ServeState | None:
+        """Return Serve's own account, while it is fresh; call it after ``observe``."""
+        look = None if self._window is None else self._window.serve(now)
+        return None if look is None else look.state
 
     def history(self, deployment: DeploymentId, signal: Signal, since: float | None = None, /) -> History:
         """Return one signal's newest past, enough for a forecaster that has not followed it yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.domain.cluster_record import ClusterRecord, Leading
 from controller.domain.forecast import ForecastStanding
 from controller.domain.identity import DeploymentId
 from controller.domain.override import Override
@@ -30,6 +31,8 @@ class Draft:
     problems: Sequence[str]
     standings: Mapping[DeploymentId, tuple[ForecastStanding, ...]]
     overrides: tuple[Override, ...] = ()
+    cluster: ClusterRecord | None = None
+    leading: Leading | None = None
 
     def record(
         self,
@@ -53,6 +56,8 @@ class Draft:
             conflicts=self.plan.conflicts,
             budget=self.plan.budget,
             overrides=self.overrides,
+            cluster=self.cluster,
+            leading=self.leading,
             degraded=(*self.problems, *_stale(sources), *store_problems),
             step_seconds=step_seconds,
         )

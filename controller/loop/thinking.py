@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from controller.domain.cluster_record import LayerNeed
+from controller.domain.identity import DeploymentId
 from controller.domain.override import Override
+from controller.domain.placement import ReplicaDemand
 from controller.domain.snapshot import Snapshot
 from controller.domain.state import PlannerState
 from controller.loop.experience import EngineWorkOf, experienced
 from controller.loop.foresight import Foresight, HistoryOf
-from controller.loop.outlook import lead_times, plan_inputs, work_included
+from controller.loop.ground import Ground
+from controller.loop.outlook import ahead_of, lead_times, plan_inputs, work_included
 from controller.loop.step_timer import StepTimer
 from controller.planner.decide import Plan, PlanInput, decide
+from controller.planner.needs import Ahead, demand_of, layer_needs, weights
 from controller.policy.model import Policy
 
 
@@ -29,13 +35,16 @@ class Considered:
 class Thought:
     """What came of one tick's thinking: the snapshots with demand as work, the plan, and the memory after it.
 
-    ``considered`` is what the plan was made from.
+    ``considered`` is what the plan was made from, ``needs`` those of each deployment and layer.
     """
 
     snapshots: tuple[Snapshot, ...]
     plan: Plan
     state: PlannerState
     considered: Considered
+    needs: tuple[LayerNeed, ...] = ()
+    demands: tuple[ReplicaDemand, ...] = ()
+    """What the plan asks of the cluster, where one is seen."""
 
 
 def think(
@@ -49,10 +58,12 @@ def think(
     now: float,
     timer: StepTimer,
     overrides: tuple[Override, ...] = (),
+    ground: Ground | None = None,
 ) -> Thought:
     """Learn, forecast and decide, once a tick; call ``foresight.record`` before. ``snapshots`` are in policy order.
 
-    ``engine_work_of`` tells what a deployment's engines did; ``history_of`` a signal's recent past.
+    ``engine_work_of`` tells what a deployment's engines did; ``history_of`` a signal's recent past; ``ground`` is the
+    cluster, where one is seen, with its news in the state already.
     """
     with timer.step("learn"):
         snapshots, state = experienced(policy, snapshots, state, engine_work_of=engine_work_of, now=now)
@@ -60,15 +71,84 @@ def think(
         inputs = plan_inputs(
             policy,
             snapshots,
-            lead_times(policy, state, snapshots),
+            lead_times(policy, state, snapshots, ground),
             state=state,
             history_of=history_of,
             foresight=foresight,
             now=now,
             overrides=overrides,
+            ground=ground,
         )
+        ahead = _ahead(policy, inputs, ground, state=state, history_of=history_of, foresight=foresight, now=now)
         foresight.tend(now, history_of=work_included(policy, state, foresight.histories.history))
     with timer.step("decide"):
         considered = Considered(at=now, policy=policy, inputs=inputs, state=state)
         plan, state = decide(inputs, state, now=now, budget=policy.budget)
-    return Thought(snapshots=snapshots, plan=plan, state=state, considered=considered)
+        needs, demands, state = _asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=now)
+    return Thought(snapshots=snapshots, plan=plan, state=state, considered=considered, needs=needs, demands=demands)
+
+
+def _ahead(
+    policy: Policy,
+    inputs: Sequence[PlanInput],
+    ground: Ground | None,
+    *,
+    state: PlannerState,
+    history_of: HistoryOf,
+    foresight: Foresight,
+    now: float,
+) -> Mapping[DeploymentId, tuple[Ahead, ...]]:
+    """What is foreseen at each layer's horizon, of every deployment that is placed."""
+    if ground is None:
+        return {}
+    return {
+        one.snapshot.id: ahead_of(
+            one,
+            below,
+            state=state,
+            history_of=history_of,
+            foresight=foresight,
+            interval_s=policy.control.interval_s,
+            now=now,
+        )
+        for one in inputs
+        if (below := ground.chains.get(one.snapshot.id)) is not None
+    }
+
+
+def _asked_of_layers(
+    policy: Policy,
+    inputs: Sequence[PlanInput],
+    plan: Plan,
+    ahead: Mapping[DeploymentId, tuple[Ahead, ...]],
+    *,
+    ground: Ground | None,
+    state: PlannerState,
+    now: float,
+) -> tuple[tuple[LayerNeed, ...], tuple[ReplicaDemand, ...], PlannerState]:
+    if ground is None:
+        return (), (), state
+    counts = weights({one.id: (one.priority, one.weight) for one in policy.deployments})
+    memories = dict(state.deployments)
+    found: list[LayerNeed] = []
+    demands: list[ReplicaDemand] = []
+    for given, decision in zip(inputs, plan.decisions, strict=True):
+        name = decision.id
+        if name not in ahead:
+            continue
+        needs, memories[name] = layer_needs(given, decision, ahead[name], memories[name], now=now)
+        found += needs
+        demands.append(
+            demand_of(
+                ground.shapes[name],
+                needs,
+                replica_s=needs[0].due_s,
+                elsewhere=ground.elsewhere.get(name, 0),
+                weight=counts[name],
+            )
+        )
+    return (
+        tuple(found),
+        tuple(demands),
+        replace(state, deployments=tuple(sorted(memories.items(), key=lambda entry: entry[0]))),
+    )

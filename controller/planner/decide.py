@@ -24,6 +24,7 @@ from controller.domain.plan import (
 from controller.domain.signals import Signal
 from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
+from controller.domain.supply import SupplyLedger
 from controller.planner.announced import announced, with_usual
 from controller.planner.capacity.error_budget import careful
 from controller.planner.debt import with_debt
@@ -40,6 +41,8 @@ from controller.planner.zero import from_zero, may_rest, to_zero, watched
 from controller.policy.model import Budget, DeploymentPolicy
 from controller.policy.schedule import events_within
 
+_NOTHING_ASKED = (OutcomeStatus.ADVISED, OutcomeStatus.AWAITING, OutcomeStatus.STANDBY, OutcomeStatus.REFUSED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInput:
@@ -55,6 +58,8 @@ class PlanInput:
     """Means over the last minutes, for signals whose full load is known."""
     interval_s: float = 0.0
     """Seconds until the next decision."""
+    gpu_price: float | None = None
+    """What one GPU costs an hour, where that is known."""
     overrides: tuple[Override, ...] = ()
     """What is asked for, for any deployment."""
 
@@ -111,7 +116,7 @@ def decide(
         conflicts=tuple(sorted(conflicts, key=lambda conflict: conflict.id)),
         budget=used,
     )
-    return plan, _state({verdict.decision.id: verdict.memory for verdict in verdicts}, ledger)
+    return plan, _state({verdict.decision.id: verdict.memory for verdict in verdicts}, ledger, state.supply)
 
 
 def note_outcomes(
@@ -137,11 +142,14 @@ def note_outcomes(
         memories[outcome.id] = _noted(memory, decision, outcome, observed[outcome.id], now)
         if outcome.status is OutcomeStatus.APPLIED and (order := ordered(decision, now=now)):
             ledger.append(order)
-    return _state(memories, in_order(ledger))
+    return _state(memories, in_order(ledger), state.supply)
 
 
-def _state(memories: dict[DeploymentId, DeploymentMemory], ledger: tuple[Order, ...]) -> PlannerState:
-    return PlannerState(deployments=tuple(sorted(memories.items(), key=lambda entry: entry[0])), ledger=ledger)
+def _state(
+    memories: dict[DeploymentId, DeploymentMemory], ledger: tuple[Order, ...], supply: SupplyLedger
+) -> PlannerState:
+    deployments = tuple(sorted(memories.items(), key=lambda entry: entry[0]))
+    return PlannerState(deployments=deployments, ledger=ledger, supply=supply)
 
 
 def _as_asked(given: PlanInput, now: float) -> PlanInput:
@@ -181,6 +189,7 @@ def _shared(drafts: Sequence[_Draft], budget: Budget, now: float) -> tuple[list[
             draft.memory,
             budget,
             wanted=wanted.get(draft.given.snapshot.id),
+            gpu_price=draft.given.gpu_price,
         )
         for draft in indebted
     ]
@@ -325,6 +334,6 @@ def _noted(
             above_since=None,
             dips=0,
         )
-    if outcome.status in (OutcomeStatus.ADVISED, OutcomeStatus.AWAITING, OutcomeStatus.REFUSED):
+    if outcome.status in _NOTHING_ASKED:
         return replace(memory, attempted=None)
     return memory

@@ -44,8 +44,18 @@ def with_starts(memory: DeploymentMemory, snapshot: Snapshot, policy: Deployment
     )
 
 
-def lead_time(policy: DeploymentPolicy, memory: DeploymentMemory, snapshot: Snapshot) -> LeadTime:
+def lead_time(
+    policy: DeploymentPolicy,
+    memory: DeploymentMemory,
+    snapshot: Snapshot,
+    *,
+    below: Sequence[LayerLead] | None = None,
+    on_worker: LeadTime | None = None,
+) -> LeadTime:
     """Best available lead time of the next replica: starts watched, Serve's histogram, the policy, then defaults.
+
+    Where the cluster is seen, ``below`` are the layers that the next replica waits for, and ``on_worker`` is what was
+    measured of its replicas once they had a worker; then ``lead_time`` of the policy counts for the replica only.
 
     Beyond ``lead_time.warm_replicas`` it is cold: starts that were watched there, else the sum of all layers,
     quantile by quantile. Quantiles of watched starts are order statistics. One or two starts say little about the
@@ -53,6 +63,10 @@ def lead_time(policy: DeploymentPolicy, memory: DeploymentMemory, snapshot: Snap
     source stands for P50 and P90, and 25 % more for P95.
     """
     memory = with_starts(memory, snapshot, policy)
+    if below is not None:
+        replica = _replica(policy, memory, snapshot) if on_worker is None else _as_layer(on_worker)
+        samples = len(memory.startup_seconds) if on_worker is None else on_worker.samples
+        return _sum([replica, *below], samples=samples)
     replica = _replica(policy, memory, snapshot)
     warm = policy.lead_time.warm_replicas
     if warm is None or (snapshot.target_replicas or 0) < warm:
@@ -71,6 +85,10 @@ def _replica(policy: DeploymentPolicy, memory: DeploymentMemory, snapshot: Snaps
     if isinstance(histogram, Known) and histogram.value > 0:
         return _single(Layer.REPLICA, histogram.value, LeadSource.STARTUP_METRICS)
     return _configured(Layer.REPLICA, policy.lead_time.assumed_s, DEFAULT_S)
+
+
+def _as_layer(lead: LeadTime) -> LayerLead:
+    return LayerLead(layer=Layer.REPLICA, p50_s=lead.p50_s, p90_s=lead.p90_s, p95_s=lead.p95_s, source=lead.source)
 
 
 def _configured(layer: Layer, given_s: float | None, default_s: float) -> LayerLead:

@@ -66,6 +66,11 @@ def predates_our_write(snapshot: Snapshot, memory: DeploymentMemory) -> bool:
     return before is not None and abs(read_at(snapshot) - before) < _SAME_READING_S
 
 
+def disowned(memory: DeploymentMemory) -> DeploymentMemory:
+    """Expect nothing of the target: while another controller acts, what it sets is neither ours nor a stranger's."""
+    return replace(memory, last_set=None, last_set_at=None, last_set_seen_at=None, attempted=None)
+
+
 def accepted(memory: DeploymentMemory, snapshot: Snapshot, target: int) -> DeploymentMemory:
     """Take the found target and configuration as what is to be expected from now on."""
     return replace(memory, last_set=target, last_set_digest=snapshot.config_digest or memory.last_set_digest)

@@ -28,6 +28,7 @@ def bid_of(
     budget: Budget,
     *,
     wanted: Step | None,
+    gpu_price: float | None = None,
 ) -> Bid:
     """Return a deployment's part in the division of the budget; without an opinion (``wanted``) it only holds.
 
@@ -48,7 +49,7 @@ def bid_of(
         leaving=0 if counts is None else counts.stopping,
         assured=max(policy.limits.min_replicas, (target or 0) if holds_all else 0),
         in_flight=(target or 0) if in_flight is None else min(in_flight, target or 0),
-        cost=_cost(policy, budget),
+        cost=_cost(policy, budget, gpu_price),
         urgency=policy.weight * (1.0 + memory.slo_debt),
         priority=policy.priority,
         max_step_down=policy.limits.max_step_down,
@@ -94,9 +95,9 @@ def _expected(policy: DeploymentPolicy, snapshot: Snapshot, memory: DeploymentMe
     return max(target, asked, unread)
 
 
-def _cost(policy: DeploymentPolicy, budget: Budget) -> tuple[float, ...]:
-    gpus = float(policy.gpus_per_replica)
-    costs = ((budget.gpus, gpus), (budget.spend_per_hour, gpus * (policy.gpu_price_per_hour or 0.0)))
+def _cost(policy: DeploymentPolicy, budget: Budget, gpu_price: float | None) -> tuple[float, ...]:
+    gpus = float(policy.gpus)
+    costs = ((budget.gpus, gpus), (budget.spend_per_hour, gpus * (gpu_price or 0.0)))
     return tuple(cost for limit, cost in costs if limit is not None)
 
 

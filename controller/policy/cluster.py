@@ -9,12 +9,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from controller.domain.placement import Budget
 from controller.domain.pools import Accelerator, NodePool, PoolBounds, Provisioning, TotalBounds, ZoneBounds
 from controller.domain.workers import Packing, ReplicaShape, WorkerGroup
 from controller.policy.section import PositiveSeconds, Section
 
-_PRIORITIES = {kind: place for place, kind in enumerate(Provisioning)}
+_ORDER = {kind: place for place, kind in enumerate(Provisioning)}
 """Reservations are paid for anyway; queued nodes come when they come."""
 
 _PROJECT = re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]*[a-z0-9]")
@@ -125,11 +124,12 @@ class NodePoolPolicy(Section):
     gpus_per_node: int = Field(ge=1, le=16, description="GPUs of one node.")
     zones: tuple[Name, ...] = Field(min_length=1, max_length=20, description="Zones that its nodes may be in.")
     provisioning: Provisioning = Field(default=Provisioning.ON_DEMAND, description="How its nodes are sold.")
-    priority: int | None = Field(
+    order: int | None = Field(
         default=None,
         ge=0,
         le=1000,
-        description="Lower ones are drawn on first; unset: 0 reservation, 1 on_demand, 2 spot, 3 flex_start.",
+        description="Place in the order in which pools are drawn on; unset: 0 reservation, 1 on_demand, 2 spot, "
+        "3 flex_start.",
     )
     price_per_hour: float | None = Field(default=None, ge=0, le=1e6, description="What one node costs an hour.")
     bounds: NodeBounds
@@ -146,7 +146,7 @@ class NodePoolPolicy(Section):
             gpus_per_node=self.gpus_per_node,
             zones=tuple(sorted(self.zones)),
             provisioning=self.provisioning,
-            priority=_PRIORITIES[self.provisioning] if self.priority is None else self.priority,
+            priority=_ORDER[self.provisioning] if self.order is None else self.order,
             bounds=self.bounds.bounds,
             price_per_hour=self.price_per_hour,
         )
@@ -207,12 +207,8 @@ class GkePolicy(Section):
 
 
 class ClusterPolicy(Section):
-    """Where replicas may run, and what that may cost."""
+    """Where replicas may run. What they may hold and cost together is in ``budget``."""
 
-    max_cost_per_hour: float | None = Field(
-        default=None, gt=0, description="Most that all nodes together cost an hour; needs the price of every pool."
-    )
-    max_gpus: int | None = Field(default=None, ge=1, le=1_000_000, description="Most GPUs on all nodes together.")
     gke: GkePolicy | None = Field(default=None, description="Lets the controller read and set GKE's node pools.")
     node_pool_label: str = Field(
         default="cloud.google.com/gke-nodepool",
@@ -240,9 +236,6 @@ class ClusterPolicy(Section):
     @model_validator(mode="after")
     def _prices_of_all_or_none(self) -> Self:
         without = [pool.name for pool in self.node_pools if pool.price_per_hour is None]
-        if self.max_cost_per_hour is not None and without:
-            msg = f"max_cost_per_hour needs the price of every pool; give {', '.join(without)} a price_per_hour"
-            raise ValueError(msg)
         if without and len(without) < len(self.node_pools):
             msg = f"node_pools: only some have a price_per_hour; give it to {', '.join(without)} too, or to none"
             raise ValueError(msg)
@@ -265,10 +258,11 @@ class ClusterPolicy(Section):
                 raise ValueError(msg)
         return self
 
-    @property
-    def budget(self) -> Budget:
-        """What all pools together may come to."""
-        return Budget(cost_per_hour=self.max_cost_per_hour, gpus=self.max_gpus)
+    def gpu_price(self, accelerator: str) -> float | None:
+        """What one GPU of a kind costs an hour where it is cheapest; None where prices are not known."""
+        alike = [pool for pool in self.node_pools if pool.accelerator == accelerator]
+        prices = [pool.price_per_hour / pool.gpus_per_node for pool in alike if pool.price_per_hour is not None]
+        return min(prices, default=None)
 
     def houses(self, shape: ReplicaShape) -> bool:
         """Whether some worker group could ever run such a replica."""

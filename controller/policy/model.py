@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from controller.domain.identity import DeploymentId
+from controller.domain.placement import Budget as NodeBudget
 from controller.domain.signals import Signal
 from controller.policy.cluster import ClusterPolicy, PlacementPolicy
 from controller.policy.events import Event
@@ -185,16 +186,28 @@ class DeploymentPolicy(Section):
         default=(), min_length=0, max_length=100, description="What is known beforehand to happen, and when."
     )
     paused: bool = Field(default=False, description="Leave this deployment's target alone.")
-    gpus_per_replica: int = Field(
-        default=1, ge=0, le=1024, description="GPUs that one replica holds: tensor times pipeline parallel size."
+    gpus_per_replica: int | None = Field(
+        default=None, ge=0, le=1024, description="GPUs that one replica holds, where placement does not say; unset: 1."
     )
-    gpu_price_per_hour: float | None = Field(default=None, gt=0, le=1e6, description="What one GPU costs an hour.")
+    gpu_price_per_hour: float | None = Field(
+        default=None, gt=0, le=1e6, description="What one GPU costs an hour, where no node pool says."
+    )
     priority: int = Field(
         default=0, ge=-100, le=100, description="Higher ones get their share of the budget before lower ones."
     )
     weight: float = Field(
         default=1.0, gt=0, le=1000, description="Share of the budget among equals, relative to what is wanted."
     )
+
+    @model_validator(mode="after")
+    def _gpus_are_said_once(self) -> Self:
+        if self.placement is not None and self.gpus_per_replica is not None:
+            msg = (
+                f"gpus_per_replica is given beside placement, which takes {self.placement.shape.gpus} GPUs "
+                "(tensor_parallel x pipeline_parallel); leave gpus_per_replica out"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _zero_is_meant(self) -> Self:
@@ -215,6 +228,13 @@ class DeploymentPolicy(Section):
             _check_floor(f"events[{index}] ({event.name})", event, self.limits)
             _check_load(f"events[{index}] ({event.name})", event, self.capacity)
         return self
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one replica holds."""
+        if self.placement is not None:
+            return self.placement.shape.gpus
+        return 1 if self.gpus_per_replica is None else self.gpus_per_replica
 
     @property
     def id(self) -> DeploymentId:
@@ -264,11 +284,17 @@ class ControlPolicy(Section):
 
 
 class Budget(Section):
-    """What all deployments of this file together may hold, starting and draining replicas included."""
+    """What all deployments of this file together may hold, starting and draining replicas included.
+
+    With a ``cluster`` it bounds the nodes, too, empty and coming ones included.
+    """
 
     gpus: int | None = Field(default=None, ge=1, le=1_000_000, description="Most GPUs ever held.")
     spend_per_hour: float | None = Field(
-        default=None, gt=0, description="Most spent an hour; needs ``gpu_price_per_hour`` of every deployment."
+        default=None,
+        gt=0,
+        description="Most spent an hour; needs the price of every node pool, and ``gpu_price_per_hour`` of every "
+        "deployment without a placement in them.",
     )
 
     @model_validator(mode="after")
@@ -277,6 +303,11 @@ class Budget(Section):
             msg = "limits nothing; give gpus, spend_per_hour or both"
             raise ValueError(msg)
         return self
+
+    @property
+    def of_nodes(self) -> NodeBudget:
+        """The same for node pools."""
+        return NodeBudget(cost_per_hour=self.spend_per_hour, gpus=self.gpus)
 
 
 class Policy(Section):
@@ -334,21 +365,42 @@ class Policy(Section):
         return self
 
     @model_validator(mode="after")
+    def _prices_are_said_once(self) -> Self:
+        for one in self.deployments:
+            if self.cluster is not None and one.placement is not None and one.gpu_price_per_hour is not None:
+                msg = (
+                    f"{one.id} has a gpu_price_per_hour, but runs on cluster.node_pools; give their price_per_hour, "
+                    "and leave gpu_price_per_hour out"
+                )
+                raise ValueError(msg)
+        return self
+
+    def gpu_price(self, deployment: DeploymentPolicy) -> float | None:
+        """What one GPU of a deployment costs an hour: of the cheapest pool that has it, else as the deployment says."""
+        if self.cluster is not None and deployment.placement is not None:
+            return self.cluster.gpu_price(deployment.placement.accelerator)
+        return deployment.gpu_price_per_hour
+
+    @model_validator(mode="after")
     def _budget_covers_the_least(self) -> Self:
         if self.budget is None:
             return self
         if self.budget.spend_per_hour is not None:
-            _check_prices(self.deployments)
-        least = [(one, one.limits.min_replicas * one.gpus_per_replica) for one in self.deployments]
+            _check_prices(self)
+        least = [(one, one.limits.min_replicas * one.gpus) for one in self.deployments]
         _check_least("gpus", "GPUs", self.budget.gpus, sum(gpus for _, gpus in least))
-        spent = sum(gpus * (one.gpu_price_per_hour or 0.0) for one, gpus in least)
+        spent = sum(gpus * (self.gpu_price(one) or 0.0) for one, gpus in least)
         _check_least("spend_per_hour", "an hour", self.budget.spend_per_hour, spent)
         return self
 
 
-def _check_prices(deployments: tuple[DeploymentPolicy, ...]) -> None:
-    for one in deployments:
-        if one.gpus_per_replica > 0 and one.gpu_price_per_hour is None:
+def _check_prices(policy: Policy) -> None:
+    for pool in () if policy.cluster is None else policy.cluster.node_pools:
+        if pool.price_per_hour is None:
+            msg = f"budget.spend_per_hour needs the price of every node; give the pool {pool.name} a price_per_hour"
+            raise ValueError(msg)
+    for one in policy.deployments:
+        if one.gpus > 0 and policy.gpu_price(one) is None:
             msg = f"budget.spend_per_hour needs the price of every GPU; give {one.id} its gpu_price_per_hour"
             raise ValueError(msg)
 

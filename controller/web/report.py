@@ -126,7 +126,7 @@ def _saved(gpus: Mapping[DeploymentId, Spent]) -> float | None:
 
 
 def _gpus(rules: Mapping[DeploymentId, DeploymentPolicy], name: DeploymentId) -> float:
-    return float(rules[name].gpus_per_replica) if name in rules else 1.0
+    return float(rules[name].gpus) if name in rules else 1.0
 
 
 def _money(rules: Mapping[DeploymentId, DeploymentPolicy], name: DeploymentId, held: float) -> float | None:

@@ -185,7 +185,7 @@ def gpus(one: PlanInput, target: int) -> int:
     counts, found = one.snapshot.replicas, one.snapshot.target_replicas
     assert counts is not None
     assert found is not None
-    return one.policy.gpus_per_replica * (max(target, found, counts.ready + counts.starting) + counts.stopping)
+    return one.policy.gpus * (max(target, found, counts.ready + counts.starting) + counts.stopping)
 
 
 @settings(max_examples=250)

@@ -44,6 +44,7 @@ class SimulatedDeployment:
     slow: dict[SourceKind, float] = field(default_factory=dict)
     """How long a source takes to answer, seconds."""
     silent: set[SourceKind] = field(default_factory=set)
+    id: DeploymentId = CHAT
     distort: Callable[[Scrape], Scrape] | None = None
     """What comes between an answer and the controller, while something does."""
     replicas: list[SimulatedReplica] = field(default_factory=list)
@@ -87,7 +88,7 @@ class SimulatedDeployment:
             for replica in self.replicas
         )
         deployment = DeploymentState(
-            id=CHAT,
+            id=self.id,
             status="HEALTHY",
             message="",
             target_replicas=len(self.replicas),
@@ -100,7 +101,7 @@ class SimulatedDeployment:
         return ServeState(
             applications=(
                 ApplicationState(
-                    name=CHAT.application,
+                    name=self.id.application,
                     status="RUNNING",
                     route_prefix="/",
                     external_scaler_enabled=True,
@@ -112,7 +113,7 @@ class SimulatedDeployment:
 
     def ray_samples(self) -> tuple[Sample, ...]:
         load = self.load(self.clock.now())
-        names = {"application": CHAT.application}
+        names = {"application": self.id.application}
         each = [sample for replica in self.ready for sample in self._replica_samples(replica, load / len(self.ready))]
         finished = _sample(
             scraped.SERVE_HTTP_REQUESTS, self.arrived, **names, route=_ROUTE, method="POST", status_code="200"
@@ -120,7 +121,7 @@ class SimulatedDeployment:
         return (*each, finished)
 
     def haproxy_samples(self) -> tuple[Sample, ...]:
-        backend = {"proxy": f"http-{CHAT.application}"}
+        backend = {"proxy": f"http-{self.id.application}"}
         return (
             _sample(scraped.HAPROXY_START_TIME, 1.0),
             _sample(scraped.HAPROXY_SESSIONS, self.load(self.clock.now()), **backend),
@@ -130,8 +131,8 @@ class SimulatedDeployment:
 
     def _replica_samples(self, replica: SimulatedReplica, load: float) -> list[Sample]:
         serve = {
-            "application": CHAT.application,
-            "deployment": CHAT.deployment,
+            "application": self.id.application,
+            "deployment": self.id.deployment,
             "replica": replica.replica_id,
             "WorkerId": replica.replica_id,
         }

@@ -126,7 +126,7 @@ def _classes(seen: Scene, until_s: float) -> tuple[ReplicaClass, ...]:
 
     Replicas on nodes that drain are about to be lost, and draining ones leave: both count as not there.
     """
-    present = _present(seen.nodes)
+    present = present_replicas(seen.nodes)
     members: dict[tuple[Accelerator, int, int, bool, int], Counter[DeploymentId]] = defaultdict(Counter)
     for demand in seen.given.demands:
         shape, covered = demand.shape, present.get(demand.id, 0)
@@ -152,7 +152,8 @@ def _classes(seen: Scene, until_s: float) -> tuple[ReplicaClass, ...]:
     )
 
 
-def _present(nodes: Iterable[Node]) -> Mapping[DeploymentId, int]:
+def present_replicas(nodes: Iterable[Node]) -> Mapping[DeploymentId, int]:
+    """Count the replicas of each deployment that are there and stay: not those that drain, nor on nodes that do."""
     staying: set[tuple[DeploymentId, str]] = set()
     leaving: set[tuple[DeploymentId, str]] = set()
     for node in nodes:

@@ -11,34 +11,55 @@ from controller.domain.plan import Action, Decision
 
 
 def in_layer_order(
-    plan: ClusterPlan, decisions: Iterable[Decision], *, bounds: Mapping[str, tuple[int, int]]
+    plan: ClusterPlan,
+    decisions: Iterable[Decision],
+    *,
+    bounds: Mapping[str, tuple[int, int]],
+    warm: Mapping[str, int] | None = None,
 ) -> tuple[LayerStep, ...]:
     """Order what is to change: first all that adds, from nodes to replicas, then all that removes, back up.
 
     ``bounds`` are the least and most workers of each group as found; a group that is not among them is not
-    there and gets no step. What removes capacity needs no waiting for the layer above: a plan lowers workers
+    there and gets no step. ``warm`` is the warm capacity found, in nodes: where it is not what the plan has vacant,
+    the pool gets a step, too. What removes capacity needs no waiting for the layer above: a plan lowers workers
     and nodes only by what holds no replica when it is made, so each layer follows the other from plan to plan.
     """
-    nodes, workers, replicas = list(_nodes(plan)), list(_workers(plan, bounds)), list(_replicas(decisions))
+    nodes, workers, replicas = list(_nodes(plan, warm)), list(_workers(plan, bounds)), list(_replicas(decisions))
     rising = [step for step in (*nodes, *workers, *replicas) if step.up]
     falling = [step for step in (*replicas, *workers, *nodes) if not step.up]
     return (*rising, *falling)
 
 
-def _nodes(plan: ClusterPlan) -> Iterator[LayerStep]:
+def _nodes(plan: ClusterPlan, warm: Mapping[str, int] | None) -> Iterator[LayerStep]:
     for target in plan.pools:
+        stands = target.present + target.coming + target.called_off
+        kept = target.vacant if warm is None else warm.get(target.pool, 0)
         if target.new:
             detail = f"{target.new} more than the {target.present} there and the {target.coming} coming"
-            found = target.nodes - target.new
-            yield _node_step(target, found, detail)
-        elif target.nodes < target.present:
-            detail = f"{', '.join(target.releasable) or 'what drains'} not needed, {target.in_use} in use"
-            yield _node_step(target, target.present, detail)
+            yield _node_step(target, target.nodes - target.new, detail, up=True)
+        elif target.nodes < stands:
+            off = f", {target.called_off} that were coming called off" if target.called_off else ""
+            unneeded = (
+                f"{', '.join(target.releasable) or 'what drains'} not needed"
+                if target.nodes < stands - (target.called_off)
+                else "all there is stays"
+            )
+            yield _node_step(target, stands, f"{unneeded}{off}, {target.in_use} in use", up=False)
+        elif kept != target.vacant:
+            detail = f"{target.vacant} of {target.nodes} nodes wait for workers, {kept} are kept warm"
+            yield _node_step(target, stands, detail, up=target.vacant > kept)
 
 
-def _node_step(target: PoolTarget, found: int, detail: str) -> LayerStep:
-    up = target.nodes > found
-    return LayerStep(layer=Layer.NODE, name=target.pool, found=found, wanted=target.nodes, up=up, detail=detail)
+def _node_step(target: PoolTarget, found: int, detail: str, *, up: bool) -> LayerStep:
+    return LayerStep(
+        layer=Layer.NODE,
+        name=target.pool,
+        found=found,
+        wanted=target.nodes,
+        up=up,
+        detail=detail,
+        vacant=target.vacant,
+    )
 
 
 def _workers(plan: ClusterPlan, bounds: Mapping[str, tuple[int, int]]) -> Iterator[LayerStep]:

@@ -9,7 +9,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.nodes import Node, NodeState
 from controller.domain.placement import ClusterInput, ClusterPlan, GroupTarget, PoolTarget, Unplaced
 from controller.domain.workers import WorkerGroup
-from controller.planner.placement.build import Scene, node_problem, scene, worker_problem
+from controller.planner.placement.build import Scene, node_problem, present_replicas, scene, worker_problem
 from controller.planner.placement.objective import served
 from controller.planner.placement.problem import Origin, Packing, Problem, ReplicaClass
 from controller.planner.placement.program import Effort
@@ -31,10 +31,12 @@ def plan_cluster(given: ClusterInput, *, now: float, effort: Effort = _NORMAL) -
     seen = scene(given, given.nodes, now=now)
     problem = node_problem(seen)
     packing, nodes_solved = solve(problem, effort)
-    pools = _pool_targets(seen, problem, packing)
-    released = {name for pool in pools for name in pool.releasable}
-    hosting = worker_problem(seen, {node.name for node in seen.nodes} - released)
+    released = _released(problem, packing)
+    hosting = worker_problem(
+        seen, {node.name for node in seen.nodes} - {one for names in released.values() for one in names}
+    )
     workers, workers_solved = solve(hosting, effort)
+    pools = _pool_targets(seen, problem, packing, released, _manned(seen, hosting, workers))
     aftermath = Aftermath.of(seen, problem, packing)
     counts = served(problem, packing)
     short = [
@@ -50,44 +52,106 @@ def plan_cluster(given: ClusterInput, *, now: float, effort: Effort = _NORMAL) -
     return ClusterPlan(
         pools=pools,
         groups=tuple(
-            _group_target(group, seen.nodes, _new_workers(packing, group.name), workers)
+            _group_target(
+                group,
+                seen.nodes,
+                _new_workers(packing, group.name),
+                packing if given.nodes_follow else workers,
+            )
             for group in sorted(given.groups, key=lambda group: group.name)
         ),
         unplaced=_unplaced(aftermath, short),
         late=tuple(sorted(_by_owner(late).items())),
+        housed=_housed(seen, hosting, workers),
         nodes_solved=nodes_solved,
         workers_solved=workers_solved,
         binding=aftermath.binding([replicas for replicas, _ in short]),
     )
 
 
-def _pool_targets(seen: Scene, problem: Problem, packing: Packing) -> tuple[PoolTarget, ...]:
+def _housed(seen: Scene, hosting: Problem, workers: Packing) -> tuple[tuple[DeploymentId, int], ...]:
+    """Replicas that are there and stay, with those that have a place on ready nodes."""
+    counts = served(hosting, workers)
+    lacking = [
+        (replicas, replicas.count - count.placed)
+        for replicas, count in zip(hosting.classes, counts, strict=True)
+        if count.placed < replicas.count
+    ]
+    wanted = Counter[DeploymentId]()
+    for replicas in hosting.classes:
+        wanted.update(dict(replicas.members))
+    short = _by_owner(lacking)
+    there = present_replicas(seen.nodes)
+    return tuple(
+        (demand.id, there.get(demand.id, 0) + wanted[demand.id] - short.get(demand.id, 0))
+        for demand in sorted(seen.given.demands, key=lambda demand: demand.id)
+    )
+
+
+def _released(problem: Problem, packing: Packing) -> Mapping[str, Sequence[str]]:
+    """Empty nodes of each pool that nothing needs."""
     used = Counter(use.host for use in packing.hosts)
     released: dict[str, list[str]] = defaultdict(list)
-    coming: Counter[str] = Counter()
-    new: Counter[str] = Counter()
     for index, kind in enumerate(problem.hosts):
         if kind.origin is Origin.EMPTY:
             released[kind.pool] += kind.names[used[index] :]
-        elif kind.origin is Origin.COMING:
+    return released
+
+
+def _manned(seen: Scene, hosting: Problem, workers: Packing) -> Counter[str]:
+    """Nodes of each pool on which the first worker is to be started now."""
+    bare = {node.name for node in seen.nodes if not _has_work(node)}
+    started = Counter(use.host for use in workers.hosts if any(worker.new for worker in use.workers))
+    manned = Counter[str]()
+    for index, count in started.items():
+        kind = hosting.hosts[index]
+        manned[kind.pool] += min(count, sum(name in bare for name in kind.names))
+    return manned
+
+
+def _has_work(node: Node) -> bool:
+    return bool(node.workers) or node.foreign_gpus > 0
+
+
+def _pool_targets(
+    seen: Scene, problem: Problem, packing: Packing, released: Mapping[str, Sequence[str]], manned: Mapping[str, int]
+) -> tuple[PoolTarget, ...]:
+    used = Counter(use.host for use in packing.hosts)
+    coming: Counter[str] = Counter()
+    new: Counter[str] = Counter()
+    for index, kind in enumerate(problem.hosts):
+        if kind.origin is Origin.COMING:
             coming[kind.pool] += used[index]
         elif kind.origin is Origin.NEW:
             new[kind.pool] += used[index]
     return tuple(
-        _pool_target(name, seen.nodes, released[name], coming=coming[name], new=new[name]) for name in seen.pools
+        _pool_target(
+            name,
+            seen,
+            released.get(name, ()),
+            coming=coming[name],
+            new=new[name],
+            manned=manned.get(name, 0),
+        )
+        for name in seen.pools
     )
 
 
-def _pool_target(pool: str, nodes: Iterable[Node], releasable: Collection[str], *, coming: int, new: int) -> PoolTarget:
-    present = [node for node in nodes if node.pool == pool]
-    leaving = [node for node in present if node.state is NodeState.DRAINING and not node.in_use]
+def _pool_target(
+    pool: str, seen: Scene, releasable: Collection[str], *, coming: int, new: int, manned: int
+) -> PoolTarget:
+    present = [node for node in seen.nodes if node.pool == pool]
+    gone = {node.name for node in present if node.state is NodeState.DRAINING and not node.in_use} | set(releasable)
+    bare = sum(node.name not in gone and not _has_work(node) for node in present)
     return PoolTarget(
         pool=pool,
-        nodes=len(present) - len(leaving) - len(releasable) + coming + new,
+        nodes=len(present) - len(gone) + coming + new,
         present=len(present),
         in_use=sum(node.in_use for node in present),
         coming=coming,
         new=new,
+        called_off=max(0, seen.coming.get(pool, 0) - coming),
+        vacant=max(0, bare - manned) + coming + new,
         releasable=tuple(sorted(releasable)),
     )
 

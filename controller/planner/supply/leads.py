@@ -65,6 +65,16 @@ def supply_leads(ledger: SupplyLedger) -> tuple[SupplyLead, ...]:
     return tuple(found)
 
 
+def replica_leads(ledger: SupplyLedger) -> Mapping[str, LeadTime]:
+    """Measured lead times of replicas by deployment, from when they had a worker until they could be sent requests."""
+    keys = {(unit.layer, unit.uid): unit.key for unit in ledger.units}
+    totals: dict[str, list[float]] = defaultdict(list)
+    for (layer, uid), journey in _journeys_of_units(ledger).items():
+        if layer is Layer.REPLICA and journey.total_s is not None:
+            totals[keys[layer, uid]].append(journey.total_s)
+    return {key: measured_lead(seconds) for key, seconds in sorted(totals.items())}
+
+
 def _lead(journeys: Iterable[_Journey], layer: Layer, assumed_s: float | None) -> LeadTime:
     totals = [one.total_s for one in journeys if one.total_s is not None]
     if totals:
@@ -80,12 +90,17 @@ def _leg_time(leg: Leg, seconds: list[float]) -> LegTime:
 
 
 def _journeys(ledger: SupplyLedger) -> Mapping[tuple[str, Layer], list[_Journey]]:
+    pools = {(unit.layer, unit.uid): unit.pool for unit in ledger.units}
+    found: dict[tuple[str, Layer], list[_Journey]] = defaultdict(list)
+    for key, journey in _journeys_of_units(ledger).items():
+        found[pools[key], key[0]].append(journey)
+    return found
+
+
+def _journeys_of_units(ledger: SupplyLedger) -> Mapping[tuple[Layer, str], _Journey]:
     units = {(unit.layer, unit.uid): unit for unit in ledger.units}
     ordered = {key: order.ordered_at for key, order in order_of_unit(ledger).items()}
-    found: dict[tuple[str, Layer], list[_Journey]] = defaultdict(list)
-    for key, unit in units.items():
-        found[unit.pool, unit.layer].append(_journey(unit, _start(unit, units, ordered.get(key))))
-    return found
+    return {key: _journey(unit, _start(unit, units, ordered.get(key))) for key, unit in units.items()}
 
 
 def _start(unit: Unit, units: Mapping[tuple[Layer, str], Unit], ordered_at: float | None) -> float | None:

@@ -61,13 +61,6 @@ def section(groups: list[dict[str, Any]], pools: list[dict[str, Any]], **fields:
         ),
         pytest.param(
             [GROUP],
-            [POOL],
-            {"max_cost_per_hour": 5},
-            "max_cost_per_hour needs the price of every pool; give l4 a price_per_hour",
-            id="budget-without-prices",
-        ),
-        pytest.param(
-            [GROUP],
             [POOL, POOL | {"name": "spot", "price_per_hour": 1}],
             {},
             "node_pools: only some have a price_per_hour; give it to l4 too, or to none",
@@ -97,7 +90,7 @@ def test_a_replica_that_no_worker_can_hold_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provisioning", "given", "priority"),
+    ("provisioning", "given", "order"),
     [
         pytest.param("reservation", None, 0, id="paid-for-anyway"),
         pytest.param("on_demand", None, 1, id="then-on-demand"),
@@ -106,10 +99,10 @@ def test_a_replica_that_no_worker_can_hold_is_refused() -> None:
         pytest.param("spot", 0, 0, id="said-otherwise"),
     ],
 )
-def test_the_order_of_pools(provisioning: str, given: int | None, priority: int) -> None:
-    policy = section([GROUP], [POOL | {"provisioning": provisioning, "priority": given}])
+def test_the_order_of_pools(provisioning: str, given: int | None, order: int) -> None:
+    policy = section([GROUP], [POOL | {"provisioning": provisioning, "order": given}])
 
-    assert policy.node_pools[0].pool.priority == priority
+    assert policy.node_pools[0].pool.priority == order
 
 
 def test_bounds_per_zone_and_in_total_stay_apart() -> None:
@@ -121,10 +114,50 @@ def test_bounds_per_zone_and_in_total_stay_apart() -> None:
     assert (zone.bounds, zone.min_nodes, zone.max_nodes) == (ZoneBounds(1, 3), 2, 6)
 
 
-def test_the_budget_is_for_all_pools_together() -> None:
-    policy = section([GROUP], [POOL | {"price_per_hour": 2}], max_cost_per_hour=10, max_gpus=16)
+PLACED = {"placement": {"accelerator": "nvidia-l4"}}
 
-    assert policy.budget == Budget(cost_per_hour=10, gpus=16)
+
+def test_one_budget_is_for_replicas_and_for_all_pools_together() -> None:
+    cluster = {"worker_groups": [GROUP], "node_pools": [POOL | {"price_per_hour": 2}]}
+    budget = {"spend_per_hour": 10, "gpus": 16}
+    policy = Policy.model_validate(
+        {"version": 1, "deployments": [DEPLOYMENT | PLACED], "cluster": cluster, "budget": budget}
+    )
+
+    assert policy.budget is not None
+    assert policy.budget.of_nodes == Budget(cost_per_hour=10, gpus=16)
+    assert policy.gpu_price(policy.deployments[0]) == 2 / POOL["gpus_per_node"]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "pool", "budget", "saying"),
+    [
+        pytest.param(PLACED, {}, {"spend_per_hour": 5}, "give the pool l4 a price_per_hour", id="pool-without-price"),
+        pytest.param({}, {"price_per_hour": 2}, {"spend_per_hour": 5}, "its gpu_price_per_hour", id="not-in-a-pool"),
+        pytest.param(
+            PLACED | {"gpu_price_per_hour": 1},
+            {"price_per_hour": 2},
+            {"gpus": 5},
+            "leave gpu_price_per_hour out",
+            id="two-prices",
+        ),
+        pytest.param(
+            PLACED | {"gpus_per_replica": 1}, {}, {"gpus": 5}, "leave gpus_per_replica out", id="gpus-said-twice"
+        ),
+    ],
+)
+def test_prices_and_gpus_are_said_once(
+    deployment: dict[str, Any], pool: dict[str, Any], budget: dict[str, Any], saying: str
+) -> None:
+    with pytest.raises(ValidationError, match=saying):
+        Policy.model_validate(
+            {
+                "version": 1,
+                "deployments": [DEPLOYMENT | deployment],
+                "cluster": {"worker_groups": [GROUP], "node_pools": [POOL | pool]},
+                "budget": budget,
+            }
+        )
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_every_default_is_a_promise() -> None:
                 "scale_to_zero": None,
                 "events": (),
                 "paused": False,
-                "gpus_per_replica": 1,
+                "gpus_per_replica": None,
                 "gpu_price_per_hour": None,
                 "priority": 0,
                 "weight": 1.0,

@@ -1,0 +1,68 @@
+"""Replicas last: a raise goes only as far as there are places for it, and the rest waits for workers and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from controller.domain.identity import DeploymentId
+from controller.domain.placement import ClusterPlan
+from controller.domain.plan import Action, Decision, Reason, Step
+from controller.domain.state import PlannerState
+from controller.planner.decide import Plan
+
+
+def housed(
+    plan: Plan, state: PlannerState, before: PlannerState, cluster: ClusterPlan, elsewhere: Mapping[DeploymentId, int]
+) -> tuple[Plan, PlannerState]:
+    """Bound what is asked of Serve by the places on workers that run or are started now; say what the rest waits for.
+
+    Never below the live target: what has no place is not asked for, but nothing that was is taken back. While the
+    cluster is not planned, because it is unknown, nothing is bounded; nor is a deployment of which replicas serve
+    ``elsewhere``, for then there are places that are not known. ``before`` is the memory before the plan was made.
+    """
+    if cluster.held is not None:
+        return plan, state
+    places = dict(cluster.housed)
+    memories = dict(state.deployments)
+    decisions = []
+    for decision in plan.decisions:
+        bounded = decision
+        if decision.id in places and not elsewhere.get(decision.id, 0):
+            bounded = _bounded(decision, places[decision.id], _awaited(decision.id, cluster))
+        if bounded.desired != decision.desired:
+            earlier = before.memory(decision.id).attempted
+            asked = earlier if bounded.action is Action.NONE else bounded.desired
+            memories[decision.id] = replace(memories[decision.id], attempted=asked)
+        decisions.append(bounded)
+    deployments = tuple(sorted(memories.items(), key=lambda entry: entry[0]))
+    return replace(plan, decisions=tuple(decisions)), replace(state, deployments=deployments)
+
+
+def _bounded(decision: Decision, places: int, awaited: str) -> Decision:
+    current, desired = decision.current, decision.desired
+    if current is None or desired is None or desired <= current:
+        return decision
+    if desired <= places:
+        step = Step("place", desired, decision.binding, f"{places} have a place on workers that run or start")
+        return replace(decision, steps=(*decision.steps, step))
+    granted = max(current, places)
+    detail = f"{desired - granted} of {desired} wait for workers: {awaited}"
+    return replace(
+        decision,
+        desired=granted,
+        action=Action.NONE if granted == current else decision.action,
+        binding=Reason.NO_PLACE,
+        steps=(*decision.steps, Step("place", granted, Reason.NO_PLACE, detail)),
+    )
+
+
+def _awaited(deployment: DeploymentId, cluster: ClusterPlan) -> str:
+    unplaced = next((one for one in cluster.unplaced if one.id == deployment), None)
+    if unplaced is not None:
+        return f"{unplaced.replicas} have no place at all: {unplaced.detail}"
+    coming = [target for target in cluster.pools if target.coming or target.new]
+    if coming:
+        pools = ", ".join(f"{target.coming + target.new} of {target.pool}" for target in coming)
+        return f"nodes are ordered or coming ({pools})"
+    return "nodes are starting"

@@ -1,0 +1,335 @@
+"""Nodes, workers and replicas follow one plan, through stock-outs, blindness, restarts and more than one controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from controller.domain.cluster import LayerStep
+from controller.domain.lasting import Checkpoint
+from controller.domain.layer import Layer
+from controller.domain.placement import Obstacle
+from controller.domain.plan import OutcomeStatus, Reason
+from controller.domain.record import TickRecord
+from controller.policy.model import Mode
+from tests.scenarios.cluster_world import CODE, INTERVAL_S, ClusterWorld, cluster_of, cluster_policy, of
+from tests.scenarios.ground import SimulatedPool
+from tests.scenarios.simulated import CHAT
+from tests.scenarios.world import START
+
+QUIET, FULL = 3.0, 15.0
+"""Requests in flight: for one replica, for four."""
+
+
+def steady(load: float) -> Callable[[float], float]:
+    return lambda _at: load
+
+
+def ramp(begin: float = 300.0, end: float = 900.0, low: float = QUIET, high: float = FULL) -> Callable[[float], float]:
+    """From one load to another, in a straight line."""
+    return lambda at: low + (high - low) * min(1.0, max(0.0, (at - begin) / (end - begin)))
+
+
+def jump(at_s: float, low: float = QUIET, high: float = FULL) -> Callable[[float], float]:
+    return lambda at: high if at >= at_s else low
+
+
+def pulse(begin: float, end: float, low: float = QUIET, high: float = FULL) -> Callable[[float], float]:
+    return lambda at: high if begin <= at < end else low
+
+
+def first_order(world: ClusterWorld, layer: Layer) -> float:
+    """When a layer's capacity was first raised above what it began with."""
+    raised = [at for at, step in world.cluster.writes if step.layer is layer and step.wanted > 1]
+    return raised[0] - START
+
+
+def lowered(records: list[TickRecord]) -> list[LayerStep]:
+    """Every step that was to take nodes or workers away."""
+    return [
+        step
+        for record in records
+        for step in cluster_of(record).steps
+        if step.layer is not Layer.REPLICA and step.wanted < step.found
+    ]
+
+
+async def test_a_ramp_orders_nodes_then_workers_then_replicas() -> None:
+    world = ClusterWorld({CHAT: ramp()}, policy=cluster_policy(forecast=True))
+
+    await world.run(2400)
+
+    replicas = next(at - START for at, _, target in world.serve.applied if target > 1)
+    assert first_order(world, Layer.NODE) < first_order(world, Layer.WORKER) <= replicas
+    assert world.deployment().running >= 4
+    asked = [target for _, _, target in world.serve.applied]
+    assert asked == sorted(asked)
+
+
+async def test_replicas_are_asked_for_only_when_they_have_a_place() -> None:
+    world = ClusterWorld({CHAT: ramp()}, policy=cluster_policy(forecast=True))
+
+    for _ in range(200):
+        await world.run(INTERVAL_S)
+        workers = sum(len(node.workers) for node in world.cluster.nodes)
+        assert len(world.deployment().replicas) <= max(1, workers)
+
+    waiting = [of(record).decision for record in world.records if of(record).decision.binding is Reason.NO_PLACE]
+    assert waiting
+    assert waiting[0].steps[-1].stage == "place"
+    assert "wait for workers" in waiting[0].steps[-1].detail
+
+
+async def test_nothing_is_ordered_twice() -> None:
+    world = ClusterWorld({CHAT: jump(300)})
+
+    await world.run(1800)
+
+    assert world.cluster.created["l4"] == 3
+    ordered = [one for record in world.records[-1:] for one in cluster_of(record).standings]
+    assert sum(one.wanted for one in ordered if one.order.layer is Layer.NODE) == 3
+
+
+async def test_a_stock_out_is_answered_from_the_next_pool_within_one_tick_while_others_go_on() -> None:
+    pools = [SimulatedPool("first", stocked_out=True), SimulatedPool("second")]
+    policy = cluster_policy(CHAT, CODE, pools=[{"name": "first", "order": 0}, {"name": "second", "order": 1}])
+    world = ClusterWorld({CHAT: jump(300), CODE: jump(700)}, policy=policy, pools=pools)
+
+    await world.run(2400)
+
+    asked_first = next(at for at, wanted in world.set_to(Layer.NODE, "first") if wanted > 2)
+    refused = next(record for record in world.records if cluster_of(record).verdicts)
+    asked_second = world.set_to(Layer.NODE, "second")[0][0]
+    assert cluster_of(refused).verdicts[0].pool == "first"
+    assert asked_second <= refused.at - START + INTERVAL_S
+    assert refused.at - START - asked_first <= 2 * INTERVAL_S
+    assert world.deployment(CHAT).running >= 4
+    assert world.deployment(CODE).running >= 4
+    assert world.cluster.created == {"second": 6}
+
+
+async def test_when_every_pool_is_stocked_out_the_record_says_what_stands_in_the_way() -> None:
+    world = ClusterWorld({CHAT: jump(300)}, pools=[SimulatedPool("l4", stocked_out=True)])
+
+    records = await world.run(600)
+
+    unplaced = cluster_of(records[-1]).plan.unplaced[0]
+    assert unplaced.obstacle is Obstacle.STOCKED_OUT
+    assert "GCE_STOCKOUT" in of(records[-1]).decision.steps[-1].detail
+    assert len(world.deployment().replicas) == 1
+
+
+async def test_five_minutes_without_an_api_server_lower_nothing_and_pass() -> None:
+    world = ClusterWorld({CHAT: pulse(300, 1500)})
+    await world.run(1400)
+    nodes, target = len(world.cluster.nodes), len(world.deployment().replicas)
+
+    world.cluster.unreachable = True
+    blind = await world.run(300)
+    world.cluster.unreachable = False
+    seen_at = world.clock.now()
+    await world.run(INTERVAL_S)
+
+    assert not lowered(blind)
+    assert all(cluster_of(record).plan.held for record in blind)
+    assert any("API server" in problem for problem in blind[-1].degraded)
+    assert len(world.cluster.nodes) == nodes
+    assert target == 4
+    await world.run(900)
+    assert len(world.deployment().replicas) == 1
+    assert min(at for at, step in world.cluster.writes if step.wanted < step.found) >= seen_at
+
+
+async def test_demand_that_goes_up_while_the_cluster_is_unknown_still_reaches_serve() -> None:
+    world = ClusterWorld({CHAT: jump(300)})
+    world.cluster.unreachable = True
+
+    await world.run(600)
+
+    assert len(world.deployment().replicas) == 4
+
+
+async def test_a_budget_caps_nodes_and_says_so() -> None:
+    policy = cluster_policy(budget={"gpus": 3})
+    world = ClusterWorld({CHAT: jump(300)}, policy=policy)
+
+    records = await world.run(1500)
+
+    assert len(world.cluster.nodes) == 3
+    assert len(world.deployment().replicas) == 3
+    assert of(records[-1]).decision.binding is Reason.BUDGET
+
+
+async def test_the_last_node_goes_to_the_deployment_with_the_higher_priority() -> None:
+    policy = cluster_policy(
+        CHAT, CODE, pools=[{"name": "l4", "bounds": {"max_nodes": 3}}], terms={CODE: {"priority": 1}}
+    )
+    world = ClusterWorld({CHAT: jump(300, high=7), CODE: jump(300, high=7)}, policy=policy)
+
+    records = await world.run(1500)
+
+    assert (world.deployment(CHAT).running, world.deployment(CODE).running) == (1, 2)
+    assert of(records[-1], CHAT).decision.binding is Reason.NO_PLACE
+    (short,) = cluster_of(records[-1]).plan.unplaced
+    assert (short.id, short.obstacle) == (CHAT, Obstacle.POOL_AT_MAX)
+
+
+async def test_what_is_not_needed_goes_from_the_replica_to_the_node_and_no_busy_node_ever() -> None:
+    world = ClusterWorld({CHAT: pulse(300, 1500)})
+    before = len(await world.run(1500))
+    assert len(world.cluster.nodes) == 4
+
+    gone: list[tuple[float, str]] = []
+    for _ in range(150):
+        busy = {node.name for node in world.cluster.nodes for worker in node.workers if world.cluster.used(worker)}
+        await world.run(INTERVAL_S)
+        target = cluster_of(world.records[-1]).plan.pools[0]
+        assert not busy & set(target.releasable) or len(world.deployment().replicas) < len(busy)
+        assert target.nodes >= target.in_use
+        gone.append((world.clock.now(), f"{len(world.deployment().replicas)} {len(world.cluster.nodes)}"))
+
+    given_back = [step.layer for record in world.records[before:] for step in cluster_of(record).steps if not step.up]
+    assert given_back.index(Layer.REPLICA) < given_back.index(Layer.WORKER)
+    assert given_back.index(Layer.REPLICA) < given_back.index(Layer.NODE)
+    assert (len(world.deployment().replicas), len(world.cluster.nodes)) == (1, 1)
+
+
+async def test_a_node_about_to_be_reclaimed_is_replaced_before_it_is_gone() -> None:
+    world = ClusterWorld({CHAT: steady(FULL)}, nodes=1)
+    await world.run(1500)
+    victim = next(node for node in world.cluster.nodes if node.workers and world.cluster.used(node.workers[0]))
+    made = world.cluster.created["l4"]
+
+    world.cluster.reclaim(victim)
+    (record, *_) = await world.run(2 * INTERVAL_S)
+
+    assert cluster_of(record).pools[0].draining == 1
+    assert cluster_of(record).plan.pools[0].new == 1
+    await world.run(60)
+    assert world.cluster.created["l4"] == made + 1
+
+
+async def test_to_zero_and_back_takes_the_nodes_along() -> None:
+    terms = {
+        CHAT: {
+            "limits": {"min_replicas": 0, "max_replicas": 4},
+            "scale_to_zero": {"after_idle_s": 60, "cold_start_promise_s": 900},
+        }
+    }
+    world = ClusterWorld({CHAT: pulse(0, 300, low=0.0)}, policy=cluster_policy(CHAT, terms=terms))
+
+    await world.run(1500)
+    assert (len(world.deployment().replicas), len(world.cluster.nodes)) == (0, 0)
+
+    world.deployment().load = steady(QUIET)
+    await world.run(900)
+    assert world.deployment().running == 1
+
+
+async def test_a_controller_killed_between_order_and_record_orders_nothing_twice() -> None:
+    world = ClusterWorld({CHAT: jump(300)})
+    await world.run(300)
+    world.nodes.breaks = True
+    await world.run(60)
+    assert world.cluster.pools[0].wanted == 4
+
+    world.nodes.breaks = False
+    kept = Checkpoint(state=world.store.state)
+    world.start_loop(kept, last_tick=world.loop._tick)
+    await world.run(1500)
+
+    assert world.cluster.created["l4"] == 3
+    assert world.deployment().running == 4
+
+
+async def test_advisory_mode_touches_no_layer_and_tells_what_it_would_do() -> None:
+    world = ClusterWorld({CHAT: jump(100)}, policy=cluster_policy(mode=Mode.ADVISORY))
+
+    records = await world.run(600)
+
+    assert not world.cluster.writes
+    assert not world.serve.applied
+    assert any(step.layer is Layer.NODE and step.up for record in records for step in cluster_of(record).steps)
+    told = {one.status for record in records for one in cluster_of(record).outcomes}
+    assert told == {OutcomeStatus.ADVISED}
+
+
+@dataclass
+class Lease:
+    """Who leads, as a test says."""
+
+    leads: bool = False
+    term: int = 1
+
+    @property
+    def standing(self) -> str:
+        return "this one" if self.leads else "the other one"
+
+    def may_act(self) -> bool:
+        return self.leads
+
+
+async def test_without_the_lease_all_is_computed_and_nothing_done_until_it_is_taken_over() -> None:
+    lease = Lease()
+    world = ClusterWorld({CHAT: jump(100)}, leadership=lease)
+
+    waiting = await world.run(600)
+    assert not world.cluster.writes
+    assert not world.serve.applied
+    assert {one.status for record in waiting for one in cluster_of(record).outcomes} == {OutcomeStatus.STANDBY}
+    assert not waiting[-1].conflicts
+
+    lease.leads, lease.term = True, 2
+    await world.run(900)
+    assert world.deployment().running == 4
+    assert world.records[-1].leading is not None
+    assert world.records[-1].leading.leads
+
+
+async def test_what_another_leader_sets_is_no_conflict_to_the_one_that_stands_by() -> None:
+    lease = Lease()
+    world = ClusterWorld({CHAT: steady(QUIET)}, leadership=lease)
+    await world.run(100)
+
+    world.deployment().set_target(3)
+    records = await world.run(100)
+
+    assert not any(record.conflicts for record in records)
+
+
+async def test_a_replica_of_four_gpus_waits_for_a_whole_worker_among_fragments() -> None:
+    policy = cluster_policy(CHAT, CODE, worker_gpus=4, pools=[{"name": "l4", "bounds": {"max_nodes": 2}}])
+    whole = policy.model_dump(mode="json")
+    whole["deployments"][1]["placement"]["tensor_parallel"] = 4
+    world = ClusterWorld(
+        {CHAT: steady(QUIET), CODE: steady(QUIET)},
+        policy=type(policy).model_validate(whole, strict=False),
+        pools=[SimulatedPool("l4", gpus=4, most=2)],
+        worker_gpus=4,
+        nodes=1,
+    )
+    world.deployment(CODE).gpus = 4
+    world.deployment(CODE).set_target(0)
+    world.deployment(CODE).set_target(1)
+
+    await world.run(900)
+
+    assert world.deployment(CODE).running == 1
+    assert len(world.cluster.nodes) == 2
+
+
+@pytest.mark.parametrize("layer", [Layer.NODE, Layer.WORKER])
+async def test_a_lever_that_hangs_or_breaks_is_told_and_keeps_nothing_else_from_its_work(layer: Layer) -> None:
+    world = ClusterWorld({CHAT: jump(100), CODE: steady(QUIET)}, nodes=6)
+    lever = world.nodes if layer is Layer.NODE else world.workers
+    lever.hangs = True
+
+    records = await world.run(600)
+
+    failed = [one for record in records for one in cluster_of(record).outcomes if one.layer is layer]
+    assert {one.status for one in failed} == {OutcomeStatus.FAILED}
+    assert "no result within" in failed[0].detail
+    assert all(of(record, CODE).outcome.status is OutcomeStatus.NOTHING_TO_DO for record in records)
+    assert len(records) == 60
