@@ -36,6 +36,7 @@ from controller.interventions.overrides import KIND as OVERRIDE
 from controller.loop.control import ControlLoop
 from controller.loop.schedule import every
 from controller.loop.unrecorded import NothingKept
+from controller.on_kubernetes import on_kubernetes
 from controller.policy.load import PolicyFile
 from controller.policy.model import Mode
 from controller.ports import Exporter, LoopEvent, StoreError
@@ -90,7 +91,9 @@ async def run(
         serve_problem = await _problem_with(client)
         if serve_problem and require_serve:
             raise UnavailableError(serve_problem)
-        metrics, latest = MetricsExporter(), LatestTick(clock)
+        surface = on_kubernetes(settings, policy_file, clock=clock, log=log)
+        await cleanup.enter_async_context(surface.running())
+        metrics, latest = MetricsExporter(surface.leadership), LatestTick(clock)
         feed = Feed()
         timeline = Timeline(interval_s=lambda: policy_file.current.policy.control.interval_s, feed=feed)
         around = Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics)
@@ -108,6 +111,7 @@ async def run(
             memory=_memory(store),
             exporters=[*exporters, LineExporter(lines)] if lines else exporters,
             asked=asked,
+            surface=surface,
         )
         cleanup.push_async_callback(loop.close)
         records = _record_reader(settings.store)
@@ -137,7 +141,12 @@ async def run(
         taking = receivers(around, asked, shelf=store, policy=policy_file, count=metrics.count)
         add_webhooks(routes, take=taking.take, courier=courier)
         server = ApiServer(routes, listening)
-        for sentence in (_summary(settings, policy_file, server.address), *store.notices, *_warnings(serve_problem)):
+        for sentence in (
+            _summary(settings, policy_file, server.address),
+            *surface.notices,
+            *store.notices,
+            *_warnings(serve_problem),
+        ):
             say(sentence)
         with _stopped_by_signals(stop):
             await _serve_and_tick(
@@ -166,10 +175,12 @@ async def plan(settings: Settings, *, say: Say) -> TickRecord:
     """
     clock = SystemClock()
     policy_file = PolicyFile(settings.policy)
-    async with aiohttp.ClientSession() as session:
+    log = json_log(sys.stderr, clock)
+    alone = settings.model_copy(update={"leader_election": False})
+    surface = on_kubernetes(alone, policy_file, clock=clock, log=log)
+    async with surface.running(), aiohttp.ClientSession() as session:
         client = serve_client(settings, session)
         await client.applications()
-        log = json_log(sys.stderr, clock)
         loop = control_loop(
             settings,
             Surroundings(clock=clock, session=session, client=client, log=log, observer=MetricsExporter()),
@@ -180,7 +191,10 @@ async def plan(settings: Settings, *, say: Say) -> TickRecord:
             memory=_remembered(settings.store),
             exporters=(),
             asked=interventions(_copied(settings.store), clock, policy_file),
+            surface=surface,
         )
+        for sentence in surface.notices:
+            say(sentence)
         try:
             return await _look_and_plan(loop, policy_file.current.policy.control.window_s, clock, say)
         finally:

@@ -30,11 +30,14 @@ from controller.loop.journal import Journal
 from controller.loop.learned import restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
+from controller.on_kubernetes import Surface
 from controller.policy.model import Mode, Policy
 from controller.ports import Clock, Collector, Count, Exporter, LoopObserver, Shelf, Store
 from controller.settings import Settings
 from controller.webhooks.receiver import Receivers
 from controller.window.history import DemandHistory
+
+_NO_KUBERNETES = Surface()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,7 @@ def control_loop(
     memory: Memory,
     exporters: Sequence[Exporter],
     asked: Interventions,
+    surface: Surface = _NO_KUBERNETES,
 ) -> ControlLoop:
     """Build the loop. Raises BadInputError for an address that cannot be fetched."""
     policy = PolicyInForce(source=policy_source, advisory=advisory, log=around.log, observer=around.observer)
@@ -134,6 +138,9 @@ def control_loop(
         state=memory.kept.state,
         last_tick=memory.last_tick,
         overrides=asked.overrides.in_force,
+        cluster=surface.parts,
+        leadership=surface.leadership,
+        hand_over=surface.hand_over,
     )
 
 

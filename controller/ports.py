@@ -123,6 +123,27 @@ class Leadership(Protocol):
         ...
 
 
+class TakenOver(Protocol):
+    """What the leader before left."""
+
+    @property
+    def state(self) -> PlannerState:
+        """Its planner's state, as of what it did last."""
+        ...
+
+
+class HandOver(Protocol):
+    """Passes the planner's state from one leader to the next. Both methods raise UnavailableError."""
+
+    async def publish(self, state: PlannerState, *, tick: int) -> None:
+        """Leave the state for whoever leads next."""
+        ...
+
+    async def take(self) -> TakenOver | None:
+        """Read what the last leader left; None where nobody led yet."""
+        ...
+
+
 class Lasting(Protocol):
     """What is to outlive the process beside the planner's state. The store says what it holds, and gets the rest."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -28,6 +29,15 @@ _OF_OTHER_PARTS = {
     "FORESERVE_GRAFANA_TOKEN_FILE",
 }
 _RAY_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable
+
+
+class Kubernetes(StrEnum):
+    """Whether Kubernetes is used."""
+
+    AUTO = "auto"
+    """Where the policy has a cluster, and a kubeconfig or the pod's own account is found."""
+    ON = "on"
+    OFF = "off"
 
 
 class Settings(BaseSettings):
@@ -68,6 +78,10 @@ class Settings(BaseSettings):
         default=None, description="Tokens of the controller's API, one a line: NAME SCOPE TOKEN."
     )
     api_tokens_file: Path | None = Field(default=None, description="File with these lines; followed while it changes.")
+    kubernetes: Kubernetes = Field(
+        default=Kubernetes.AUTO,
+        description="auto: where the policy has a cluster and a kubeconfig or a pod's account is found; on; off.",
+    )
     kube_context: str | None = Field(
         default=None, description="Context of the kubeconfig; otherwise the pod's own account, or the context in use."
     )

@@ -33,8 +33,8 @@ class _Writing:
 class WarmCapacityActuator:
     """A lever of the node layer. Steps of different pools may be applied at the same time.
 
-    To be asked for every autoscaled pool in every tick, changed or not: as workers come, less is kept for them.
-    ``found`` should have the least workers that the plan wants (``GroupFound.min_workers``), which come in this tick.
+    What a step leaves open (``LayerStep.vacant``) is worked out from what was found; ``found`` should then have the
+    least workers that the plan wants (``GroupFound.min_workers``), which come in this tick.
     """
 
     def __init__(
@@ -89,7 +89,9 @@ class WarmCapacityActuator:
             return OutcomeStatus.NOTHING_TO_DO, f"nothing adds nodes to {step.name} by itself; its size is set"
         pools = [one.pool for one in policy.node_pools]
         groups = [one.group for one in policy.worker_groups]
-        nodes = warm_nodes(step.wanted, pool, found, pools=pools, groups=groups)
+        nodes = step.vacant
+        if nodes is None:
+            nodes = warm_nodes(step.wanted, pool, found, pools=pools, groups=groups)
         if nodes is None:
             return OutcomeStatus.REFUSED, "which nodes workers hold is not known, so what else to keep is not either"
         chosen = await self._store.lever(policy.warm_capacity)

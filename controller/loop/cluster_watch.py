@@ -30,12 +30,12 @@ class ClusterWatch:
         self._clock = clock
         self._look: _Look | None = None
 
-    async def look(self, *, deadline_s: float) -> ClusterFound | None:
+    async def look(self, *, wanted: bool = True, deadline_s: float) -> ClusterFound | None:
         """Return what is found; nothing of it is known when it does not come in time. Never raises for the observer.
 
-        None when there is nobody to ask.
+        None when there is nobody to ask, or nothing is ``wanted``.
         """
-        if self._observer is None:
+        if self._observer is None or not wanted:
             return None
         now, started = self._clock.now(), self._clock.monotonic()
         await self._abandon(started - _ABANDON_AFTER_DEADLINES * deadline_s)

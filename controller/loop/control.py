@@ -19,7 +19,7 @@ from controller.loop.collection import Collection
 from controller.loop.foresight import Foresight
 from controller.loop.ground import grounded
 from controller.loop.journal import Journal
-from controller.loop.leading import Term
+from controller.loop.leading import Succession
 from controller.loop.learned import Learned
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce
@@ -28,7 +28,17 @@ from controller.loop.step_timer import StepTimer
 from controller.loop.thinking import Considered, think
 from controller.planner.decide import Plan, note_outcomes
 from controller.policy.model import Mode
-from controller.ports import Actuator, Clock, Exporter, Leadership, LoopEvent, LoopObserver, Overrides, no_overrides
+from controller.ports import (
+    Actuator,
+    Clock,
+    Exporter,
+    HandOver,
+    Leadership,
+    LoopEvent,
+    LoopObserver,
+    Overrides,
+    no_overrides,
+)
 
 _COLLECT_SHARE_OF_INTERVAL = 0.8
 _COLLECT_AT_MOST_S = 5.0
@@ -61,6 +71,7 @@ class ControlLoop:
         overrides: Overrides = no_overrides,
         cluster: ClusterParts = _NO_CLUSTER,
         leadership: Leadership | None = None,
+        hand_over: HandOver | None = None,
         act_within_s: float = 10.0,
     ) -> None:
         self._clock = clock
@@ -78,7 +89,7 @@ class ControlLoop:
         self._overrides = overrides
         self._cluster = cluster
         self._watch = ClusterWatch(observer=cluster.observer, clock=clock)
-        self._leadership = leadership
+        self._succession = Succession(leadership, hand_over)
         self._act_within_s = act_within_s
         self._learned = Learned(perception, foresight)
         self.considered: Considered | None = None
@@ -107,12 +118,12 @@ class ControlLoop:
         with timer.step("policy"):
             self._policy.follow()
             policy, mode = self._policy.policy, self._policy.mode
-            term = Term.now(self._leadership)
+            term, self._state = await self._succession.begin(self._state)
         with timer.step("collect"):
             deadline_s = self._collect_deadline_s()
             collected, found = await asyncio.gather(
                 self._collection.collect(self._clock.now(), deadline_s=deadline_s),
-                self._watch.look(deadline_s=deadline_s),
+                self._watch.look(wanted=policy.cluster is not None, deadline_s=deadline_s),
             )
         # One "now" for all that follows, and not before the evidence: an answer that took a second is that old.
         now = self._clock.now()
@@ -166,13 +177,16 @@ class ControlLoop:
         with timer.step("begin"):
             draft = self._with_cluster(draft, cluster, _expected(cluster, mode, standby, self._journal.problem))
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)
+            problem = self._journal.problem or await self._succession.leave(term, self._state, tick=self._tick)
         with timer.step("act"):
-            outcomes, layers = await self._act(plan, cluster, mode, standby)
+            outcomes, layers = await self._act(plan, cluster, mode, standby, problem)
             self._state = note_outcomes(self._state, plan, outcomes, snapshots, now=now)
             if cluster is not None:
                 self._state = cluster.noted(self._state, layers, now=now)
             draft = self._with_cluster(draft, cluster, layers)
         with timer.step("finish"):
+            left = await self._succession.leave(term, self._state, tick=self._tick)
+            draft = replace(draft, problems=(*draft.problems, *((left,) if left else ())))
             self._journal.finish(self._complete(draft, outcomes, timer), self._state, self._learned)
         record = self._complete(draft, outcomes, timer)
         for exporter in self._exporters:
@@ -180,10 +194,10 @@ class ControlLoop:
         return record
 
     async def _act(
-        self, plan: Plan, cluster: PlannedCluster | None, mode: Mode, standby: Standby
+        self, plan: Plan, cluster: PlannedCluster | None, mode: Mode, standby: Standby, problem: str | None
     ) -> tuple[tuple[Outcome, ...], tuple[LayerOutcome, ...]]:
         """Begin with nodes and workers that are added, then replicas; what removes nodes and workers comes last."""
-        within_s, problem = self._act_within_s, self._journal.problem
+        within_s = self._act_within_s
         refused = refuse_unrecorded(plan.decisions, problem)
         acting = act(plan.decisions, refused, self._actuators[mode], deadline_s=within_s, standby=standby)
         if cluster is None:
