@@ -20,7 +20,7 @@ from controller.clients.kubernetes_config import Connection, connection
 from controller.clients.ray_clusters import RayClusters
 from controller.clients.warm_capacity import WarmCapacityStore
 from controller.collectors.cluster import KubernetesObserver
-from controller.collectors.node_pools import NodePoolsObserver
+from controller.collectors.node_pools import NodePoolReader
 from controller.domain.layer import Layer
 from controller.domain.pools import NodePool
 from controller.election.alone import Alone
@@ -141,7 +141,7 @@ def _parts(
     namespace = settings.namespace or client.namespace
     ray = RayClusters(client=client, namespace=namespace, service=settings.ray_service, cluster=settings.ray_cluster)
     warm = WarmCapacityStore(client=client, namespace=namespace, clock=clock)
-    pools: PoolReader | None = None if gke is None else NodePoolsObserver(client=gke)
+    pools: PoolReader | None = None if gke is None else NodePoolReader(client=gke)
     nodes: list[LayerActuator] = [
         WarmCapacityActuator(store=warm, ray=ray, policy=cluster, clock=clock, leadership=leadership)
     ]
@@ -149,7 +149,10 @@ def _parts(
         nodes.append(_pool_lever(policy_source, gke, leadership, clock))
     return ClusterParts(
         observer=KubernetesObserver(client=client, ray=ray, policy=cluster, warm=warm, pools=pools),
-        levers={Layer.NODE: tuple(nodes), Layer.WORKER: (RayClusterActuator(client=client, ray=ray, clock=clock),)},
+        levers={
+            Layer.NODE: tuple(nodes),
+            Layer.WORKER: (RayClusterActuator(client=client, ray=ray, clock=clock, leadership=leadership),),
+        },
     )
 
 

@@ -121,6 +121,46 @@ BUDGET_HELD = _gauge(
 )
 BUDGET_WANTED = _gauge("budget_wanted", "resource's unit", "What all deployments want together.", "resource")
 
+CLUSTER_KNOWN = _gauge("cluster_known", "bool", "0 while the nodes are unknown, so that none is planned.")
+NODES = _gauge(
+    "nodes", "nodes", "Nodes of a pool: wanted, ready, starting, draining, in_use, coming, warm.", "pool", "state"
+)
+NODES_MOST = _gauge("nodes_max", "nodes", "Most nodes of a pool, by the policy and by its live bounds.", "pool")
+POOL_OPEN = _gauge(
+    "pool_open", "bool", "0 while nothing is ordered from a pool, for the reason given.", "pool", "reason"
+)
+WORKERS = _gauge(
+    "workers",
+    "workers",
+    "Workers of a group: wanted (the least), most, ready, starting, busy, pending.",
+    "group",
+    "state",
+)
+UNPLACED = _of_deployment("unplaced_replicas", "replicas", "Wanted within a node's lead, without a place.", "obstacle")
+LATE_REPLICAS = _of_deployment("late_replicas", "replicas", "That have a place which comes too late for them.")
+LAYER_NEED = _of_deployment(
+    "layer_need_replicas", "replicas", "Replicas that a layer is to carry once its lead is over.", "layer"
+)
+SUPPLY_ORDERS = _gauge(
+    "supply_orders", "orders", "Orders of nodes and workers, by where they are.", "layer", "key", "status"
+)
+SUPPLY_LEAD = _gauge(
+    "supply_lead_seconds",
+    "s",
+    "Lead time reckoned with: order to ready of a node, start of a worker.",
+    "pool",
+    "layer",
+    "quantile",
+    "source",
+)
+SUPPLY_LEG = _gauge(
+    "supply_leg_seconds", "s", "Measured legs of a lead time, by pool and layer.", "pool", "layer", "leg", "quantile"
+)
+CLUSTER_SOLVE = _gauge("cluster_plan_seconds", "s", "How long the last plan of the cluster took.")
+LAYER_ACTUATIONS = _counter(
+    "layer_actuations", "actuations", "What came of setting nodes and workers.", "layer", "name", "lever", "outcome"
+)
+
 DECISIONS = _counter(
     "decisions", "decisions", "Decisions by action and binding reason.", *_DEPLOYMENT, "action", "reason"
 )

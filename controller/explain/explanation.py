@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.domain.cluster_record import ClusterRecord
 from controller.domain.forecast import Forecast, ForecastStanding, LeadTime
 from controller.domain.override import Override
 from controller.domain.plan import Action, Capacity, Decision, OutcomeStatus, Step
 from controller.domain.reading import Reading, Unknown
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.snapshot import Snapshot
+from controller.domain.supply import SupplyStatus
 from controller.explain.aftermath import aftermath
+from controller.explain.cluster import deed_words, group_words, lead_words, needs_words, order_words, pool_words
 from controller.explain.wording import SIGNALS, duration, number, plural, reading
 
 
@@ -58,6 +61,8 @@ class Explanation:
     troubles: tuple[Line, ...]
     inputs: tuple[Input, ...]
     expectations: tuple[Line, ...]
+    cluster: tuple[Line, ...] = ()
+    """Nodes and workers, where they are planned."""
 
     @property
     def stages(self) -> tuple[Step, ...]:
@@ -96,6 +101,7 @@ def explanation(record: TickRecord, entry: DeploymentRecord, later: Sequence[Tic
         troubles=tuple(_troubles(record, entry)),
         inputs=tuple(_inputs(entry)),
         expectations=tuple(_expectations(record, entry)),
+        cluster=() if record.cluster is None else tuple(_cluster(record.cluster, entry, record.at)),
     )
 
 
@@ -132,6 +138,8 @@ def _troubles(record: TickRecord, entry: DeploymentRecord) -> Iterator[Line]:
     for one in record.overrides:
         if one.covers(entry.decision.id):
             yield Line("Asked for", asked(one, record.at), Mood.NOTED)
+    if record.leading is not None and not record.leading.leads:
+        yield Line("Standby", record.leading.standing, Mood.NOTED)
     for sentence in record.degraded:
         yield Line("Degraded", sentence, Mood.WARN)
     for source in entry.snapshot.blind_spots:
@@ -204,6 +212,29 @@ def _expectations(record: TickRecord, entry: DeploymentRecord) -> Iterator[Line]
     quantiles = f"p50 {duration(lead.p50_s)}, p90 {duration(lead.p90_s)}, p95 {duration(lead.p95_s)}"
     yield Line("Lead time", f"{quantiles} ({lead.source.value}{starts}){_layers(lead)}")
     yield Line("Capacity", _capacity(decision.capacity))
+
+
+def _cluster(cluster: ClusterRecord, entry: DeploymentRecord, at: float) -> Iterator[Line]:
+    if cluster.plan.held is not None:
+        yield Line("Held", cluster.unseen or cluster.plan.held, Mood.WARN)
+    if cluster.frozen is not None:
+        yield Line("Frozen", f"worker groups are left alone: {cluster.frozen}", Mood.WARN)
+    for sentence in needs_words(cluster, entry.decision.id):
+        yield Line(
+            "Ahead", sentence, Mood.WARN if "without a place" in sentence or "too late" in sentence else Mood.PLAIN
+        )
+    for name, sentence in pool_words(cluster):
+        yield Line("Nodes", f"{name}: {sentence}")
+    for name, sentence in group_words(cluster):
+        yield Line("Workers", f"{name}: {sentence}")
+    for sentence, status in deed_words(cluster):
+        yield Line("Set", sentence, _MOOD.get(status, Mood.PLAIN))
+    for sentence, standing in order_words(cluster, at):
+        yield Line("On its way", sentence, Mood.PLAIN if standing is SupplyStatus.PENDING else Mood.WARN)
+    for sentence in lead_words(cluster):
+        yield Line("Took", sentence, Mood.QUIET)
+    if cluster.plan.binding:
+        yield Line("Bound by", "; ".join(cluster.plan.binding))
 
 
 def _layers(lead: LeadTime) -> str:

@@ -45,6 +45,7 @@ def page(record: TickRecord, entry: DeploymentRecord, later: Sequence[TickRecord
         *map(_line, told.expectations),
         Text(),
         *_stages(entry.decision),
+        *_cluster(told.cluster),
     ]
     return Text("\n").join(lines)
 
@@ -66,6 +67,13 @@ def _input(given: Input) -> Text:
     return Text.assemble(
         f"  {given.name:<{_NAME}} ", (value, _STYLE[given.mood]), (given.note, _STYLE[given.note_mood])
     )
+
+
+def _cluster(lines: Sequence[Line]) -> Iterator[Text]:
+    if lines:
+        yield Text()
+        yield Text("Cluster", "bold")
+        yield from map(_line, lines)
 
 
 def _stages(decision: Decision) -> Iterator[Text]:

@@ -46,6 +46,7 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
         Reason.AT_MAX,
         Reason.MAX_STEP_UP,
         Reason.BUDGET,
+        Reason.NO_PLACE,
     ),
     Action.SCALE_DOWN: (
         Reason.DEMAND,
@@ -63,6 +64,7 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
         Reason.DOWNSCALE_DELAY,
         Reason.DRAIN_WAIT,
         Reason.BUDGET,
+        Reason.NO_PLACE,
         Reason.PAUSED,
         Reason.FROZEN,
         Reason.HELD,
@@ -137,6 +139,9 @@ class MetricsExporter(Collector):
                 self._start_at_zero(*_deployment_counters(names))
             self._counters[exported.DECISIONS, (*names, decision.action.value, decision.binding.value)] += 1
             self._counters[exported.ACTUATIONS, (*names, deployment.outcome.status.value)] += 1
+        for one in () if record.cluster is None else record.cluster.outcomes:
+            layer = (one.layer.value, one.name, one.lever, one.status.value)
+            self._counters[exported.LAYER_ACTUATIONS, layer] += 1
         for conflict in record.conflicts:
             labels = (conflict.id.application, conflict.id.deployment, conflict.cause)
             self._counters[exported.CONFLICTS, labels] += 1

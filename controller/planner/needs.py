@@ -106,7 +106,8 @@ def _wanted(
         return 0, True, "asleep, and nothing foreseen"
     limits = given.policy.limits
     replicas = max(decision.desired, min(sizing.needed, limits.max_replicas))
-    return replicas, sizing.complete, sizing.steps[-1].detail
+    decisive = next(step for step in sizing.steps if step.replicas == sizing.needed)
+    return replicas, sizing.complete, decisive.detail
 
 
 def _sizing(given: PlanInput, ahead: Ahead, memory: DeploymentMemory, current: int, now: float) -> Sizing:

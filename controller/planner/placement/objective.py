@@ -50,7 +50,7 @@ def criteria(problem: Problem, packing: Packing) -> tuple[Criterion, ...]:
     )
     spend = [
         Criterion(
-            f"cost of new nodes of priority {priority}",
+            f"cost of new nodes of order {priority}",
             sum(kind.cost for kind in new if kind.priority == priority),
         )
         for priority in priorities(problem)
