@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -110,6 +111,7 @@ async def main(deployments: int, past: int) -> None:
     resident = psutil.Process().memory_info().rss
     took = [_timed(lambda: shown.timeline.export(next(made))) for _ in range(past)]
     print(f"{deployments} deployments, {past} ticks: {(psutil.Process().memory_info().rss - resident) / 2**20:.0f} MiB")
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"taking in a tick (with making it): median {1000 * sorted(took)[past // 2]:.1f} ms")
     shown.latest.export(next(made))
     rendered = sorted(_timed(lambda: overview(shown.timeline, ())) for _ in range(5))
@@ -129,11 +131,15 @@ async def main(deployments: int, past: int) -> None:
         transferred = await _bytes(sizes)
         print(f"first contentful paint: {', '.join(f'{one:.0f}' for one in paints)} ms")
         await page.evaluate(_WATCH)
+        processor = await page.context.new_cdp_session(page)
+        await processor.send("Performance.enable")
         for what, act in _acts(page, shown, made):
             await page.evaluate(_TAKE)
+            begin = await _thread_ms(processor)
             await act
             await _settle(page)
-            print(f"{what:<44} {_verdict(await page.evaluate(_TAKE))}")
+            used = await _thread_ms(processor) - begin
+            print(f"{what:<30} {used:5.0f} ms of main thread; {_verdict(await page.evaluate(_TAKE))}")
         fresh = await browser.new_context()
         other, whole = await fresh.new_page(), []
         other.on("requestfinished", lambda request: whole.append(request))  # noqa: PLW0108
@@ -175,6 +181,12 @@ async def _live(page: Page, shown: Any, made: Iterator[TickRecord]) -> None:
         shown.timeline.export(tick)
         await page.wait_for_function("tick => document.getElementById('state').dataset.tick == tick", arg=tick.tick)
         await _settle(page)
+
+
+async def _thread_ms(processor: Any) -> float:
+    """Processor time of the page's main thread so far, which other programs' load does not change."""
+    metrics = await processor.send("Performance.getMetrics")
+    return next(1000 * one["value"] for one in metrics["metrics"] if one["name"] == "ThreadTime")
 
 
 async def _bytes(requests: list[Any]) -> int:

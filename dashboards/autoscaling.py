@@ -39,13 +39,14 @@ def autoscaling() -> Any:
 
 
 def _signal() -> Template:
+    """Offer the signals that are forecast, which are those that deployments are sized by."""
     return Template(
         name="signal",
         label="Signal",
-        query=f"label_values({of(exported.DEMAND)}, signal)",
+        query=f"label_values({of(exported.FORECAST)}, signal)",
         dataSource=DATASOURCE,
         refresh=_ON_TIME_RANGE_CHANGE,
-        default="ongoing_requests",
+        default="work",
     )
 
 

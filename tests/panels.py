@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 
 from controller.catalog.metric import Metric
 from tests.promql import CATALOGUE, selectors
-from tests.unseen import UNSEEN
+from tests.unseen import UNSEEN, UNSEEN_LOCALLY
 
 GENERATED = Path(__file__).parents[1] / "dashboards/generated"
 
@@ -38,12 +39,6 @@ _VALUES = {
 }
 
 
-EMPTY_LIVE = {
-    **EMPTY,
-}
-"""The same on the local stack, which has one node and one model, and where nothing fails."""
-
-
 @dataclass(frozen=True)
 class PanelQuery:
     """One query, and the panel (or the annotation) that it belongs to."""
@@ -51,6 +46,10 @@ class PanelQuery:
     dashboard: str
     panel: str
     expr: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.dashboard, self.panel
 
     @property
     def sent(self) -> str:
@@ -62,14 +61,20 @@ class PanelQuery:
         return [UNSEEN[metric] for metric in metrics if metric in UNSEEN]
 
     @property
+    def reason_on_local_stack(self) -> str | None:
+        """The same on the stack of ``foreserve up``."""
+        metrics = [CATALOGUE[one.name] for one in selectors(self.expr) if one.name in CATALOGUE]
+        return self.reason or next((UNSEEN_LOCALLY[one] for one in metrics if one in UNSEEN_LOCALLY), None)
+
+    @property
     def reason(self) -> str | None:
         """Why it may return nothing, or None: it must return something."""
-        return EMPTY.get((self.dashboard, self.panel)) or next(iter(self.unseen()), None)
+        return EMPTY.get(self.place) or next(iter(self.unseen()), None)
 
 
-def sent(expr: str) -> str:
-    """Put every variable at its first value."""
-    for name, value in _VALUES.items():
+def sent(expr: str, values: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Put every variable at its value: the one given, or the first one of the recorded service."""
+    for name, value in {**_VALUES, **values}.items():
         expr = expr.replace(name, value)
     return expr
 

@@ -53,3 +53,24 @@ UNSEEN: dict[Metric, str] = {
     exported.WEBHOOK_OLDEST: _NO_WEBHOOKS,
     exported.WEBHOOKS_RECEIVED: _NO_WEBHOOKS,
 }
+
+_NOTHING_FAILS = "a counter appears with its first increment, and nothing fails"
+_NO_BUDGET = "the local policy has no budget"
+_DIRECT = "with direct token streaming requests go from HAProxy to replicas, past Serve's handles"
+_OURS = "Serve's own autoscaler is off: this controller scales"
+
+UNSEEN_LOCALLY: dict[Metric, str] = {
+    exported.FORECAST_MODEL_AGE: "models are fitted after a day",
+    exported.LEADS: "one controller on one machine elects no leader",
+    exported.BUDGET_LIMIT: _NO_BUDGET,
+    exported.BUDGET_HELD: _NO_BUDGET,
+    exported.BUDGET_WANTED: _NO_BUDGET,
+    scraped.VLLM_PREEMPTIONS: "a counter appears with its first increment, and the cache is large enough",
+    scraped.SERVE_DEPLOYMENT_ERRORS: _NOTHING_FAILS,
+    watched.SERVE_HEALTH_CHECK_FAILURES: _NOTHING_FAILS,
+    watched.SERVE_INGRESS_FAILURES: _NOTHING_FAILS,
+    watched.SERVE_SCHEDULING_TASKS: _DIRECT,
+    watched.SERVE_OWN_DESIRED: _OURS,
+    watched.SERVE_OWN_TOTAL: _OURS,
+}
+"""Catalogued metrics that the stack of ``foreserve up`` does not show under plain load, each with the reason."""

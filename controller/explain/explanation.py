@@ -161,7 +161,7 @@ def _inputs(entry: DeploymentRecord) -> Iterator[Input]:
         yield Input("traffic", "none; two sources agree")
     yield Input("replicas", _replicas(snapshot))
     for source in snapshot.sources:
-        age = "never answered" if source.age_s is None else f"{duration(source.age_s)} old"
+        age = "never answered" if source.age_s is None else f"{duration(round(source.age_s, 1))} old"
         state = f"{age}, stale" if source.stale else age
         said = f"{state}: {source.error}" if source.error else state
         mood = Mood.WARN if source.stale or source.error else Mood.QUIET
@@ -187,7 +187,7 @@ def _readings(snapshot: Snapshot, terms: PolicyTerms | None) -> Iterator[tuple[s
 def _share(value: Reading) -> tuple[str, str]:
     if isinstance(value, Unknown):
         return reading(value, "")
-    return f"{value.value:.0%}", f"{duration(value.age_s)} old"
+    return f"{value.value:.0%}", f"{duration(round(value.age_s, 1))} old"
 
 
 def _replicas(snapshot: Snapshot) -> str:

@@ -78,7 +78,7 @@ def reading(value: Reading, unit: str) -> tuple[str, str]:
     """A reading as value with unit, and its age or why it is unknown."""
     if isinstance(value, Unknown):
         return "unknown", value.reason
-    return f"{number(value.value)} {unit}".strip(), f"{duration(value.age_s)} old"
+    return f"{number(value.value)} {unit}".strip(), f"{duration(round(value.age_s, 1))} old"
 
 
 def plural(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from controller.domain.record import DeploymentRecord
 from controller.explain.wording import duration, number
 from controller.web.changes import sentence
 from controller.web.moments import HIGH, MEDIAN, Moments, forecast_of
-from controller.web.overview import attention, waiting, well
+from controller.web.overview import attention, layers, waiting, well
 from controller.web.timeline import Timeline, Watched
 from controller.web.words import UNKNOWN, figure, seconds, signal_name, unit, value_of
 
@@ -49,6 +49,7 @@ def deployment(timeline: Timeline, known: Watched, proposals: Sequence[Proposal]
         "last": known.last_action,
         "attention_items": attention(record, name),
         "waiting": waiting(proposals, name, record.at),
+        **layers(record),
         "tiles": tiles(known),
         "changes": list(known.changes)[: -_MOST_CHANGES - 1 : -1],
         "ledger": [order for order in record.ledger if order.id == name][-_MOST_ORDERS:],

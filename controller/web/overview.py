@@ -12,6 +12,7 @@ from controller.domain.plan import Conflict, OrderStatus, OutcomeStatus, Reason
 from controller.domain.record import DeploymentRecord, TickRecord
 from controller.explain.explanation import asked
 from controller.explain.wording import plural
+from controller.web.layers import cluster_troubles, layer_rows, open_orders
 from controller.web.moments import Moments, sparkline
 from controller.web.timeline import Timeline, Watched
 from controller.web.words import path, value_of
@@ -71,6 +72,7 @@ def overview(timeline: Timeline, proposals: Sequence[Proposal]) -> dict[str, Any
         },
         "attention_items": attention(record, None),
         "waiting": waiting(proposals, None, record.at),
+        **layers(record),
         "changes": timeline.changes(_MOST_CHANGES),
         "ledger": record.ledger[-_MOST_ORDERS:],
     }
@@ -88,7 +90,16 @@ def attention(record: TickRecord, only: DeploymentId | None) -> list[Attention]:
     for entry in record.deployments:
         if only in (None, entry.decision.id):
             found += _troubles(entry)
+    if record.cluster is not None:
+        found += [("warn", sentence) for sentence in cluster_troubles(record.cluster)]
     return found + [("warn", sentence) for sentence in record.degraded]
+
+
+def layers(record: TickRecord) -> dict[str, Any]:
+    """Nodes and workers, where the record has them."""
+    if record.cluster is None:
+        return {"layer_rows": [], "standings": []}
+    return {"layer_rows": layer_rows(record.cluster), "standings": open_orders(record.cluster)}
 
 
 def waiting(proposals: Sequence[Proposal], only: DeploymentId | None, now: float) -> list[Proposal]:

@@ -178,6 +178,14 @@ async def test_a_lost_controller_is_said_to_be_lost_and_found_again(page: Any) -
     page.problems.clear()  # the browser notes each attempt in vain
 
 
+async def test_a_tick_that_does_not_come_is_said(page: Any) -> None:
+    async with serving(shown_records(record(at=1000.0))) as url:
+        await page.goto(url)
+        await page.wait_for_function("() => document.getElementById('link').textContent.startsWith('No tick for')")
+
+        assert "old" in (await page.get_attribute("body", "class"))
+
+
 async def test_names_from_outside_run_nothing(page: Any) -> None:
     entries = (deployment_record(NASTY), deployment_record(EMBED), deployment_record(CHAT))
     shown = shown_records(record(*entries, degraded=(f"{NASTY} is odd",)))

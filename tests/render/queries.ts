@@ -50,7 +50,9 @@ export async function frames(target: Target, variables: Record<string, string>, 
 
 // Prometheus leaves out what it does not have; a gap in the line says so.
 function line(one: Series, target: Target, range: Range): DataFrame {
-  const known = new Map((one.values ?? []).map(([at, value]) => [at, Number(value)]));
+  // As Grafana's own panel does: what is no finite number (a quantile of nothing) is a gap.
+  const points = (one.values ?? []).map(([at, value]): [number, number] => [at, Number(value)]);
+  const known = new Map(points.filter(([, value]) => Number.isFinite(value)));
   const times: number[] = [];
   for (let at = range.from; at <= range.to; at += range.step) {
     times.push(at);

@@ -60,7 +60,7 @@ for (const name of (await readdir(given.boards)).filter((file) => file.endsWith(
   await page.evaluate(() => new Promise((drawn) => setTimeout(drawn, 500)));
   const height = await page.evaluate(() => document.body.scrollHeight);
   await page.setViewport({ width, height });
-  await page.screenshot({ path: `${given.out}/${board.uid}.png`, fullPage: true });
+  await page.screenshot({ path: `${given.out}/${board.uid}.webp`, type: 'webp', quality: 80, fullPage: true });
   failed += errors.length;
   console.log(`${board.uid}: ${result.drawn} panels in ${Date.now() - started} ms, ${errors.length} errors, no data: ${result.empty.join('; ') || 'none'}`);
   errors.slice(0, 3).forEach((error) => console.log(`  ${error}`));

@@ -216,10 +216,12 @@ function say() {
   const age = Math.max(0, now() - at);
   const link = $("link");
   const stale = +at > 0 && age > +late;
-  const [text, mood] = !seen.connected
-    ? seen.lost ? [`Disconnected ${span(Date.now() / 1000 - seen.lost)} · trying again`, "bad"] : ["Connecting", "dim"]
-    : stale ? [`No tick for ${span(age)}`, "bad"] : ["Live", "ok"];
+  // How long is written apart: a screen reader need not hear every second.
+  const [text, mood, long] = !seen.connected
+    ? seen.lost ? ["Disconnected", "bad", `${span(Date.now() / 1000 - seen.lost)} · trying again`] : ["Connecting", "dim", ""]
+    : stale ? ["No tick for", "bad", span(age)] : ["Live", "ok", ""];
   if (link.textContent !== text) link.textContent = text;
+  if ($("long").textContent !== long) $("long").textContent = long;
   link.className = `link ${mood}`;
   document.body.classList.toggle("old", mood === "bad");
   tell(document, now());

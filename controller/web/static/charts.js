@@ -104,9 +104,9 @@ export class Charts {
     this.clear();
     const { objectives, unit } = this.meta;
     this.add("demand", 260, unit, number, [
-      line("Carried by ready replicas", "carried", { paths: stepped, ...dashed }),
+      line("Carried by those ready", "carried", { paths: stepped, ...dashed }),
       line("Forecast p90", "band-edge", { width: 1 }),
-      line("Forecast p50", "band-edge", { width: 1 }),
+      line("p50", "band-edge", { width: 1 }),
       line("Highest that came", "peak", { dash: [2, 4] }),
       line("Demand", "demand", { width: 2.25 }),
     ], () => {
@@ -114,11 +114,12 @@ export class Charts {
       return [pad(this.carried, this.future), p90, p50, peak, pad(this.data.demand, this.future)];
     }, { bands: [{ series: [2, 3], fill: () => colour("band") }] });
     this.add("replicas", 180, "replicas", (v) => (Number.isInteger(v) ? String(v) : ""), [
-      line("Ready and starting", "starting", { paths: stepped, width: 1, fill: () => colour("starting-fill") }),
+      line("Ready and starting", "starting", { paths: stepped, width: 1 }),
       line("Ready", "ready", { paths: stepped, width: 1, fill: () => colour("ready-fill") }),
       line("Target", "target", { paths: stepped }),
       line("Decision", "accent", { paths: () => null, points: { show: true, size: 9, fill: () => colour("accent") } }),
-    ], () => [this.held, this.data.ready, this.data.target, this.marks].map((values) => pad(values, this.future)));
+    ], () => [this.held, this.data.ready, this.data.target, this.marks].map((values) => pad(values, this.future)),
+    { bands: [{ series: [1, 2], fill: () => colour("starting-fill") }] });
     for (const name of ["ttft", "itl"]) {
       const limit = objectives?.[name];
       this.add(name, 150, "", seconds, [
@@ -198,6 +199,7 @@ export class Charts {
     }
     filled(due.p50, at.length);
     filled(due.p90, at.length);
+    filled(due.peak, at.length);
     this.x = [...at, ...this.future];
     this.due = due;
     this.carried = each.map((one, i) => (one == null || ready[i] == null ? null : one * ready[i]));

@@ -13,10 +13,15 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from controller.domain.cluster_record import ClusterRecord, GroupSeen, PoolSeen
 from controller.domain.identity import DeploymentId
+from controller.domain.layer import Layer
 from controller.domain.override import Override, OverrideAction
+from controller.domain.placement import ClusterPlan, GroupTarget, Obstacle, PoolTarget, Unplaced
 from controller.domain.plan import Action, Conflict, Order, OrderStatus, OutcomeStatus, Reason
+from controller.domain.pools import PoolStatus, PoolVerdict, Provisioning, VerdictKind
 from controller.domain.scrape import SourceHealth, SourceKind
+from controller.domain.supply import Standing, SupplyOrder, SupplyStatus
 from controller.explain.wording import REASONS
 from controller.web import assets
 from tests.page_world import POLICY, TOKEN, PageWorld, page_world, serving, shown_records
@@ -356,6 +361,54 @@ async def test_what_people_asked_for_is_shown_while_it_is_in_force() -> None:
     said = text_of(await page_of(record(overrides=(frozen,))))
 
     assert "freeze for another 10 min, by alice (o-1): launch" in said
+
+
+async def test_nodes_and_workers_are_shown_where_the_record_has_them() -> None:
+    lead = decision().lead
+    pool = PoolSeen(
+        pool="l4-spot",
+        accelerator="nvidia-l4",
+        gpus_per_node=2,
+        provisioning=Provisioning.SPOT,
+        order=0,
+        price_per_hour=1.5,
+        status=PoolStatus.RUNNING,
+        most=8,
+        ready=3,
+        starting=1,
+        draining=0,
+        in_use=3,
+        coming=1,
+        warm=None,
+        operation=None,
+        node=lead,
+        worker=lead,
+    )
+    group = GroupSeen(group="l4", min_workers=3, max_workers=8, ready=3, starting=0, busy=3, pending=2)
+    ordered = SupplyOrder(
+        layer=Layer.NODE, key="l4-spot", ordered_at=900.0, target=5, count=2, expected_at=1100.0, deadline=1200.0
+    )
+    cluster = ClusterRecord(
+        pools=(pool,),
+        groups=(group,),
+        plan=ClusterPlan(
+            pools=(PoolTarget(pool="l4-spot", nodes=5, present=4, in_use=3, coming=1, new=0),),
+            groups=(GroupTarget(group="l4", min_workers=5, max_workers=8, present=3, busy=3),),
+            unplaced=(Unplaced(id=CHAT, replicas=1, obstacle=Obstacle.STOCKED_OUT, detail="no L4 left"),),
+        ),
+        standings=(Standing(order=ordered, status=SupplyStatus.PENDING, wanted=2, created=1, ready=0),),
+        verdicts=(
+            PoolVerdict(pool="l4-spot", kind=VerdictKind.STOCKED_OUT, since=950.0, until=1300.0, detail="EXHAUSTED"),
+        ),
+    )
+
+    said = text_of(await page_of(record(cluster=cluster)))
+
+    assert "nodes l4-spot 5 3 2 8 stocked out: EXHAUSTED 2 nvidia-l4 a node, spot, 1.5 an hour" in said
+    assert "workers l4 5 3 2 8 3 with replicas, 2 without a node" in said
+    assert "node order l4-spot +2 0 1 pending" in said
+    assert "1 replica has no place: no L4 left" in said
+    assert "Nodes and workers" not in text_of(await page_of(record()))
 
 
 def _files() -> list[str]:
