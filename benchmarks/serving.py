@@ -1,0 +1,313 @@
+"""Five ways to serve one model on this machine, side by side: what does each part of the path cost?
+
+(a) python: Python proxy and OpenAI ingress, Ray Serve's earlier path; (b) haproxy: HAProxy before the same ingress;
+(c) direct: HAProxy with direct streaming; (d) plain: the engine's own server without Ray. The same tiny model and the
+same closed-loop client (``benchmarks/closed_loop.py``), in turns: each round starts every way once, measures it with
+one and two replicas at each number of users, and takes it down. ``--engine vllm`` is vLLM on CPUs; ``--engine none``
+is the simulated engine at no cost, so that only what is around it is measured. On a node with GPUs ``--engine gpu``
+takes ``--model`` (a folder or hub name), ``--gpus`` for a replica and ``--replicas``.
+
+Every cell is kept as JSON under ``--keep``: what is there is not measured again, so that a run can be cut into short
+ones (``--rounds 1 --ways direct``). ``--docs FILE`` writes the table and the chart between the markers.
+
+    python -m benchmarks.serving --engine none --rounds 3
+    python -m benchmarks.serving --engine vllm --rounds 2
+    python -m benchmarks.serving --docs docs/benchmarks.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving_table import write_docs
+from controller.clock import SystemClock
+from controller.local import ray_cluster
+from controller.local.calls import RequestFailedError, request, wait_for
+from controller.local.children import Child, spawn
+from controller.local.layout import Layout, clean_up, create
+from controller.local.ports import Ports, claim
+from serving.args import Backend, LLMArgs, Router
+from serving.llm import LOCAL_ENGINE, build, llm_config
+from serving.simulated.timing import SimulatedModel
+from serving.tiny_model import make
+
+__all__ = ["build", "llm_config"]
+
+WAYS = ("python", "haproxy", "direct", "straight", "plain")
+USERS = (1, 8, 24, 64)
+SECONDS = 8.0
+TOKENS = 32
+_DIRECT = {"direct": Router.ROUND_ROBIN, "straight": Router.HAPROXY}
+_CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be measured."""
+
+    engine: str
+    model: str
+    gpus: int
+    replicas: tuple[int, ...]
+    users: tuple[int, ...]
+    keep: Path
+    logs: Path
+
+    def args(self, count: int, router: Router) -> LLMArgs:
+        """The application's arguments, the same for every way. Nothing naps: see docs/adr/0003."""
+        common = {"model_id": "tiny", "num_replicas": count, "max_ongoing_requests": 1000, "router": router}
+        if self.engine == "none":
+            return LLMArgs(backend=Backend.SIMULATED, light=False, simulated=SimulatedModel(gpu=None), **common)
+        if self.engine == "gpu":
+            return LLMArgs(
+                backend=Backend.GPU, model_source=self.model, tensor_parallel_size=self.gpus, cpus=1, **common
+            )
+        return LLMArgs(model_source=self.model, engine={"max_num_seqs": 64}, **common)
+
+    def cell(self, way: str, replicas: int, users: int, turn: int) -> Path:
+        """Where one measurement is kept."""
+        return self.keep / f"{self.engine}-{way}-{replicas}x-{users}u-{turn}.json"
+
+    def missing(self, way: str, turn: int) -> list[tuple[int, int]]:
+        """The cells of a way's turn that were not measured yet."""
+        return [(n, u) for n in self.replicas for u in self.users if not self.cell(way, n, u, turn).exists()]
+
+
+def environment_of(way: str) -> dict[str, str]:
+    """What tells the ways apart; everything else is as the local stack has it, without the nap."""
+    quick = "0" if way == "python" else "1"
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": quick,
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": quick,
+        "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": "1" if way in _DIRECT else "0",
+        "FORESERVE_QUIET_ENGINE": "",
+        # Nobody waits for the leaving replicas here.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+
+
+@contextmanager
+def ray_way(way: str, plan: Plan) -> Iterator[Any]:
+    """Start Ray for one way; yields a function that sets the number of replicas and returns the addresses."""
+    ports = claim(Ports(openai=18_100, controller=18_101, prometheus=18_102, dashboard=18_103))
+    layout = create(plan.logs, now=_CLOCK.now())
+    token = secrets.token_hex(32)
+    env = ray_cluster.ray_environment(os.environ, layout, ports, token) | environment_of(way)
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    if plan.engine == "gpu":
+        for name in ("VLLM_TARGET_DEVICE", "OMP_NUM_THREADS", "TORCH_COMPILE_DISABLE", "HF_HUB_OFFLINE"):
+            env.pop(name, None)
+    child: Child | None = None
+    try:
+        child = ray_cluster.start(layout, ports, env)
+        dashboard = f"http://127.0.0.1:{ports.dashboard}"
+        _wait(lambda: ray_cluster.require_up(dashboard, token), 90, "the Ray dashboard")
+
+        def replicas(count: int) -> list[str]:
+            body = _serve_config(way, plan, count, ports.openai)
+            request(f"{dashboard}/api/serve/applications/", method="PUT", body=body, token=token, timeout_s=120)
+            _wait(lambda: _require_replicas(dashboard, token, count), 400, f"{count} replicas")
+            return [f"http://127.0.0.1:{ports.openai}"]
+
+        yield replicas
+    finally:
+        _take_down(layout, child)
+
+
+@contextmanager
+def plain_way(plan: Plan) -> Iterator[Any]:
+    """Start engines without Ray; users take turns over their addresses."""
+    children: list[subprocess.Popen[bytes]] = []
+    logs = plan.logs / "plain"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    def replicas(count: int) -> list[str]:
+        while len(children) < count:
+            port = 18_150 + len(children)
+            with (logs / f"{port}.log").open("w") as output:
+                command, env = _plain_command(plan, port)
+                children.append(
+                    subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
+                )
+            _wait(lambda port=port: request(f"http://127.0.0.1:{port}/health", timeout_s=2), 400, "the engine")
+        return [f"http://127.0.0.1:{18_150 + index}" for index in range(count)]
+
+    try:
+        yield replicas
+    finally:
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(15)
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def measure(plan: Plan, way: str, turn: int) -> None:
+    """Measure the missing cells of one way's turn."""
+    missing = plan.missing(way, turn)
+    if not missing:
+        return
+    began = time.monotonic()
+    print(f"{plan.engine} {way} round {turn}: {len(missing)} cells, load average {os.getloadavg()[0]:.1f}", flush=True)
+    with plain_way(plan) if way == "plain" else ray_way(way, plan) as replicas:
+        for count in sorted({count for count, _ in missing}):
+            urls = replicas(count)
+            _client(urls, users=8, seconds=3.0)  # nobody is measured while caches and connections are new
+            for users in (users for n, users in missing if n == count):
+                result = _client(urls, users=users, seconds=SECONDS)
+                result |= {"engine": plan.engine, "way": way, "replicas": count, "round": turn}
+                plan.cell(way, count, users, turn).write_text(json.dumps(result, indent=1))
+                print(
+                    f"  {count} x, {users:3d} users: {result['rps']:7.1f} requests/s, TTFT p50 "
+                    f"{result['ttft_p50_ms']:7.1f} p99 {result['ttft_p99_ms']:7.1f} ms, failed {result['failed']}, "
+                    f"load {result['load_before']:.1f}",
+                    flush=True,
+                )
+    print(f"  took {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _client(urls: Sequence[str], *, users: int, seconds: float) -> dict[str, Any]:
+    before, busy = os.getloadavg()[0], _other_cpu()
+    command = [sys.executable, "-m", "benchmarks.closed_loop", f"--urls={','.join(urls)}", f"--users={users}"]
+    command += [f"--seconds={seconds}", f"--tokens={TOKENS}"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=200)
+    return dict(json.loads(done.stdout)) | {"load_before": before, "cpu_before": busy}
+
+
+def _other_cpu() -> float:
+    """Cores that were busy during the last moment before a measurement: the machine's other work."""
+    import psutil  # noqa: PLC0415 - one place
+
+    return psutil.cpu_percent(0.5) / 100 * (os.cpu_count() or 1)
+
+
+def _serve_config(way: str, plan: Plan, count: int, port: int) -> dict[str, Any]:
+    import_path = "serving.llm:build" if way in _DIRECT else "benchmarks.serving:build_behind_ingress"
+    args = plan.args(count, _DIRECT.get(way, Router.ROUND_ROBIN))
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": "127.0.0.1", "port": port},
+        "applications": [
+            {
+                "name": "chat",
+                "route_prefix": "/",
+                "import_path": import_path,
+                "args": args.model_dump(mode="json", exclude_unset=True),
+            }
+        ],
+    }
+
+
+def build_behind_ingress(args: dict[str, Any]) -> Any:
+    """Build the same model behind Ray's OpenAI ingress: two ingress replicas for a model's, as Ray itself would."""
+    from ray.serve.llm import build_openai_app  # noqa: PLC0415 - costs ten seconds; only Serve needs it
+
+    wanted = LLMArgs.model_validate(args)
+    ingress = {"num_replicas": 2 * wanted.num_replicas, "autoscaling_config": None, "max_ongoing_requests": 1000}
+    ingress["ray_actor_options"] = {"num_cpus": 0.1}
+    return build_openai_app({"llm_configs": [llm_config(wanted)], "ingress_deployment_config": ingress})
+
+
+def _require_replicas(dashboard: str, token: str, count: int) -> None:
+    state = ray_cluster.application(dashboard, token)
+    if state.get("status") == "DEPLOY_FAILED":
+        why = [one.get("message", "")[-1500:] for one in state.get("deployments", {}).values()]
+        raise SystemExit(f"Serve says DEPLOY_FAILED: {state.get('message')}; {why}")
+    ray_cluster.require_running(state)
+    for deployment in state["deployments"].values():
+        running = [replica for replica in deployment["replicas"] if replica["state"] == "RUNNING"]
+        wanted = count if deployment["name"].startswith("LLMServer") else deployment["target_num_replicas"]
+        if len(running) != wanted or len(deployment["replicas"]) != wanted:
+            msg = f"{deployment['name']}: {len(running)} of {wanted} run"
+            raise RequestFailedError(msg)
+
+
+def _plain_command(plan: Plan, port: int) -> tuple[list[str], dict[str, str]]:
+    env = dict(os.environ)
+    if plan.engine == "none":
+        return [sys.executable, "-m", "serving.simulated.plain", str(port), '{"gpu": null}'], env
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--port={port}", "--host=127.0.0.1"]
+    command += [f"--model={plan.model}", "--served-model-name=tiny", "--disable-uvicorn-access-log"]
+    if plan.engine == "gpu":
+        index = port - 18_150
+        devices = range(index * plan.gpus, (index + 1) * plan.gpus)
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, devices))
+        return [*command, f"--tensor-parallel-size={plan.gpus}"], env
+    for name, value in (LOCAL_ENGINE | {"max_num_seqs": 64}).items():
+        flag = f"--{name.replace('_', '-')}"
+        command += [flag] if value is True else [flag, str(value)]
+    known = ("VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS", "TORCH_COMPILE_DISABLE", "VLLM_TARGET_DEVICE")
+    from serving import environment  # noqa: PLC0415 - one place
+
+    local = environment.replica()
+    return command, env | {name: local[name] for name in (*known, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
+
+
+def _take_down(layout: Layout, child: Child | None) -> None:
+    segments = layout.run.segments()
+    if child is not None:
+        child.stop(15)
+    for remains in clean_up(layout.run, began=0.0, patience_s=4.0, segments=segments):
+        print(f"  left behind: {remains}")
+
+
+def _wait(attempt: Any, timeout_s: float, what: str) -> None:
+    wait_for(attempt, clock=_CLOCK, pause=time.sleep, timeout_s=timeout_s, what=what)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=["vllm", "none", "gpu"], default="none")
+    parser.add_argument("--model", default="", help="folder or hub name of the model; the tiny one when absent")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs of one replica")
+    parser.add_argument("--replicas", default="1,2")
+    parser.add_argument("--users", default=",".join(map(str, USERS)))
+    parser.add_argument("--rounds", default="1", help="how many, or a list of their numbers such as 2,3")
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--keep", type=Path, default=Path("out/serving"), help="one JSON file for each cell")
+    parser.add_argument("--docs", type=Path, help="write the table there and measure nothing")
+    wanted = parser.parse_args()
+    if wanted.docs:
+        write_docs(wanted.docs, wanted.keep)
+        return
+    wanted.keep.mkdir(parents=True, exist_ok=True)
+    model = wanted.model
+    if wanted.engine == "vllm" and not model:
+        folder = Path(".foreserve/models/tiny").resolve()
+        make(folder)
+        model = str(folder)
+    with tempfile.TemporaryDirectory(prefix="foreserve-logs-") as logs:
+        plan = Plan(
+            engine=wanted.engine,
+            model=model,
+            gpus=wanted.gpus,
+            replicas=tuple(int(text) for text in wanted.replicas.split(",")),
+            users=tuple(int(text) for text in wanted.users.split(",")),
+            keep=wanted.keep,
+            logs=Path(os.environ.get("FORESERVE_BENCH_LOGS", logs)),
+        )
+        rounds = range(1, int(wanted.rounds) + 1) if "," not in wanted.rounds else map(int, wanted.rounds.split(","))
+        for turn in rounds:
+            for way in wanted.ways.split(","):
+                measure(plan, way, turn)
+
+
+if __name__ == "__main__":
+    main()

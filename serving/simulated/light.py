@@ -1,0 +1,34 @@
+"""A replica around the simulated engine without Ray Serve LLM: small enough for thirty of them on a laptop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ray import serve
+
+from serving.simulated.batcher import Batcher
+from serving.simulated.metrics import RayMetrics
+from serving.simulated.openai_api import application
+from serving.simulated.timing import SimulatedModel
+from serving.stats import autoscaling_stats
+
+
+class LLMServer:
+    """Stands where Ray Serve LLM's class of this name does; HAProxy streams from it directly, too."""
+
+    async def __init__(self, model_id: str, model: dict[str, Any]) -> None:
+        self._model_id = model_id
+        wanted = SimulatedModel.model_validate(model)
+        replica = serve.get_replica_context().replica_id.unique_id
+        self._batcher = Batcher(wanted, RayMetrics(model_id=model_id, replica_id=replica))
+        await asyncio.sleep(wanted.start_s)
+
+    async def __serve_build_asgi_app__(self) -> Any:
+        """Serve's hook: the application of this replica."""
+        return application(self._batcher, self._model_id)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve's hook: what the autoscaling policy sizes by."""
+        load = self._batcher.load()
+        return autoscaling_stats(running=load.running, waiting=load.waiting, kv_usage=load.kv_usage)
