@@ -1,7 +1,7 @@
 """So many users, each sending its next request when the last answer is complete: streamed chat completions.
 
 Made to be lighter than what it measures: raw bytes, no HTTP library, no JSON on the way. A request counts when its
-stream ended properly and had all its tokens. Prints one JSON object.
+stream ended properly and its usage names all its tokens. Prints one JSON object.
 
     python benchmarks/closed_loop.py --urls http://127.0.0.1:8000 --model tiny --users 24 --seconds 10
     python benchmarks/closed_loop.py --ceiling --users 64      # against a server that does next to nothing
@@ -15,6 +15,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,8 +23,8 @@ from urllib.parse import urlsplit
 
 WARM_UP_S = 2.0
 _EVENT = b"data: {"
-_TEXT = b'"content":"'
-_TEXT_SPACED = b'"content": "'
+_ROLE = b'"role"'
+_USAGE = re.compile(rb'"completion_tokens":\s*(\d+)')
 _END = b"data: [DONE]"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -67,20 +68,21 @@ class Stream(asyncio.Protocol):
         self._arrived: list[tuple[float, int]] = []
         self._rest = b""
         self._ended = False
+        self.tokens = 0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way out."""
         self.transport = transport  # type: ignore[assignment]
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """End what is open."""
         self.transport = None
         self._finish("connection lost")
 
     async def ask(self, request: bytes) -> tuple[str, list[tuple[float, int]]]:
         """Send one request; return what went wrong ("" when nothing) and when how many tokens came."""
-        self._arrived, self._rest, self._ended = [], b"", False
+        self._arrived, self._rest, self._ended, self.tokens = [], b"", False, 0
         self._over = asyncio.get_running_loop().create_future()
         if self.transport is None:
             return "not connected", []
@@ -98,9 +100,12 @@ class Stream(asyncio.Protocol):
         data = self._rest + data if self._rest else data
         cut = data.rfind(b"\n\n")
         whole, self._rest = (data[: cut + 2], data[cut + 2 :]) if cut >= 0 else (b"", data)
-        count = whole.count(_TEXT) + whole.count(_TEXT_SPACED) - whole.count(b'"content":""')
-        count -= whole.count(b'"content": ""')
-        if count:
+        # Every event but the one that names the role stands for one token or more; the last ones for none.
+        count = whole.count(_EVENT) - whole.count(_ROLE)
+        if usage := _USAGE.search(whole):
+            self.tokens = int(usage[1])
+            count -= 1
+        if count > 0:
             self._arrived.append((time.perf_counter(), count))
         # The body's end comes after the last event, perhaps on its own; only then may the next request go out.
         self._ended = self._ended or _END in whole or _END in self._rest
@@ -142,8 +147,15 @@ async def run(urls: Sequence[str], *, model: str, users: int, seconds: float, to
     )
 
 
-async def _user(
-    url: str, turns: itertools.count[int], seen: Seen, *, model: str, tokens: int, prompt: int, span: tuple[float, float]
+async def _user(  # noqa: C901 - one loop, read from top to bottom
+    url: str,
+    turns: itertools.count[int],
+    seen: Seen,
+    *,
+    model: str,
+    tokens: int,
+    prompt: int,
+    span: tuple[float, float],
 ) -> None:
     parts = urlsplit(url)
     began, until = span
@@ -156,15 +168,15 @@ async def _user(
                 _note(seen, str(error))
                 await asyncio.sleep(0.2)
                 continue
-        request = _request(parts.netloc, parts.path, model, tokens, prompt, next(turns))
+        request = _request(parts.netloc, parts.path, next(turns), model=model, tokens=tokens, prompt=prompt)
         sent = time.perf_counter()
         try:
             problem, arrived = await asyncio.wait_for(stream.ask(request), 60)
         except TimeoutError:
             problem, arrived = "no end within 60 s", []
         ended = time.perf_counter()
-        got = sum(count for _, count in arrived)
-        if not problem and got != tokens:
+        got = stream.tokens
+        if not problem and (got != tokens or not arrived):
             problem = f"{got} of {tokens} tokens"
         if problem:
             if stream.transport is not None:
@@ -180,11 +192,11 @@ async def _user(
         seen.tokens += got
         for (before, _), (at, count) in itertools.pairwise(arrived):
             seen.itl_s.append(at - before)
-            # Tokens that came together came without a wait between them.
+            # Events that came together came without a wait between them.
             seen.itl_s.extend([0.0] * (count - 1))
 
 
-def _request(host: str, path: str, model: str, tokens: int, prompt: int, turn: int) -> bytes:
+def _request(host: str, path: str, turn: int, *, model: str, tokens: int, prompt: int) -> bytes:
     words = f"request {turn} " + "lazy dog " * (prompt * 4 // 9)
     body = json.dumps(
         {
@@ -194,6 +206,7 @@ def _request(host: str, path: str, model: str, tokens: int, prompt: int, turn: i
             "temperature": 0,
             "ignore_eos": True,
             "stream": True,
+            "stream_options": {"include_usage": True},
         }
     ).encode()
     head = f"POST {path}/v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"

@@ -35,6 +35,7 @@ def _chunked(event: bytes) -> bytes:
 
 
 _TOKEN = _chunked(_COMMON + b'{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}]}')
+_USAGE = b',"usage":{"prompt_tokens":1,"total_tokens":%d,"completion_tokens":%d}}'
 _END = _chunked(b"data: [DONE]") + b"0\r\n\r\n"
 
 
@@ -65,7 +66,7 @@ class CannedStream(asyncio.Protocol):
 
     def _send(self, left: int) -> None:
         if left == 0:
-            self._transport.write(_END)
+            self._transport.write(_chunked(_COMMON + b"]" + _USAGE % (self._tokens + 1, self._tokens)) + _END)
             return
         self._transport.write(_TOKEN)
         self._loop.call_later(self._gap_s, self._send, left - 1)

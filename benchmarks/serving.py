@@ -1,14 +1,14 @@
-"""Five ways to serve one model on this machine, side by side: what does each part of the path cost?
+"""Five ways to serve one model on this machine, side by side.
 
 (a) python: Python proxy and OpenAI ingress, Ray Serve's earlier path; (b) haproxy: HAProxy before the same ingress;
 (c) direct: HAProxy with direct streaming; (d) plain: the engine's own server without Ray. The same tiny model and the
-same closed-loop client (``benchmarks/closed_loop.py``), in turns: each round starts every way once, measures it with
-one and two replicas at each number of users, and takes it down. ``--engine vllm`` is vLLM on CPUs; ``--engine none``
+same closed-loop client (``benchmarks/closed_loop.py``). Everything is up at once and the ways take turns, cell by cell, in
+several rounds, so that what else the machine does meets them alike. ``--engine vllm`` is vLLM on CPUs; ``--engine none``
 is the simulated engine at no cost, so that only what is around it is measured. On a node with GPUs ``--engine gpu``
 takes ``--model`` (a folder or hub name), ``--gpus`` for a replica and ``--replicas``.
 
 Every cell is kept as JSON under ``--keep``: what is there is not measured again, so that a run can be cut into short
-ones (``--rounds 1 --ways direct``). ``--docs FILE`` writes the table and the chart between the markers.
+ones (``--within-s 600``). ``--docs FILE`` writes the table and the chart between the markers.
 
     python -m benchmarks.serving --engine none --rounds 3
     python -m benchmarks.serving --engine vllm --rounds 2
@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from benchmarks.serving_table import write_docs
 from controller.clock import SystemClock
 from controller.local import ray_cluster
 from controller.local.calls import RequestFailedError, request, wait_for
-from controller.local.children import Child, spawn
+from controller.local.children import Child
 from controller.local.layout import Layout, clean_up, create
 from controller.local.ports import Ports, claim
 from serving.args import Backend, LLMArgs, Router
@@ -48,9 +48,11 @@ __all__ = ["build", "llm_config"]
 
 WAYS = ("python", "haproxy", "direct", "straight", "plain")
 USERS = (1, 8, 24, 64)
-SECONDS = 8.0
+SECONDS = 6.0
 TOKENS = 32
 _DIRECT = {"direct": Router.ROUND_ROBIN, "straight": Router.HAPROXY}
+_CLUSTER = {"python": "python", "haproxy": "haproxy", "direct": "haproxy", "straight": "haproxy"}
+_PLAIN_PORT = 18_150
 _CLOCK = SystemClock()
 
 
@@ -63,6 +65,7 @@ class Plan:
     gpus: int
     replicas: tuple[int, ...]
     users: tuple[int, ...]
+    ways: tuple[str, ...]
     keep: Path
     logs: Path
 
@@ -81,18 +84,24 @@ class Plan:
         """Where one measurement is kept."""
         return self.keep / f"{self.engine}-{way}-{replicas}x-{users}u-{turn}.json"
 
-    def missing(self, way: str, turn: int) -> list[tuple[int, int]]:
-        """The cells of a way's turn that were not measured yet."""
-        return [(n, u) for n in self.replicas for u in self.users if not self.cell(way, n, u, turn).exists()]
+    def missing(self, rounds: Sequence[int]) -> list[tuple[int, int, int, str]]:
+        """What was not measured yet: replicas, round, users, way. The ways begin with another one each round."""
+        return [
+            (count, turn, users, way)
+            for count in self.replicas
+            for turn in rounds
+            for users in self.users
+            for way in self.ways[turn % len(self.ways) :] + self.ways[: turn % len(self.ways)]
+            if not self.cell(way, count, users, turn).exists()
+        ]
 
 
-def environment_of(way: str) -> dict[str, str]:
-    """What tells the ways apart; everything else is as the local stack has it, without the nap."""
-    quick = "0" if way == "python" else "1"
+def environment_of(cluster: str) -> dict[str, str]:
+    """What tells the clusters apart; everything else is as the local stack has it, without the nap."""
+    quick = "0" if cluster == "python" else "1"
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": quick,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": quick,
-        "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": "1" if way in _DIRECT else "0",
         "FORESERVE_QUIET_ENGINE": "",
         # Nobody waits for the leaving replicas here.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
@@ -100,27 +109,33 @@ def environment_of(way: str) -> dict[str, str]:
 
 
 @contextmanager
-def ray_way(way: str, plan: Plan) -> Iterator[Any]:
-    """Start Ray for one way; yields a function that sets the number of replicas and returns the addresses."""
-    ports = claim(Ports(openai=18_100, controller=18_101, prometheus=18_102, dashboard=18_103))
+def ray_cluster_of(cluster: str, plan: Plan, first_port: int) -> Iterator[Any]:
+    """Start Ray with its ways; yields a function that sets the number of replicas and returns addresses by way."""
+    ways = [way for way in plan.ways if _CLUSTER.get(way) == cluster]
+    openai, controller, prometheus, dashboard = range(first_port, first_port + 4)
+    ports = claim(Ports(openai=openai, controller=controller, prometheus=prometheus, dashboard=dashboard))
     layout = create(plan.logs, now=_CLOCK.now())
     token = secrets.token_hex(32)
-    env = ray_cluster.ray_environment(os.environ, layout, ports, token) | environment_of(way)
+    env = ray_cluster.ray_environment(os.environ, layout, ports, token) | environment_of(cluster)
     env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     if plan.engine == "gpu":
         for name in ("VLLM_TARGET_DEVICE", "OMP_NUM_THREADS", "TORCH_COMPILE_DISABLE", "HF_HUB_OFFLINE"):
             env.pop(name, None)
     child: Child | None = None
     try:
-        child = ray_cluster.start(layout, ports, env)
-        dashboard = f"http://127.0.0.1:{ports.dashboard}"
-        _wait(lambda: ray_cluster.require_up(dashboard, token), 90, "the Ray dashboard")
+        child = ray_cluster.start(layout, ports, env, cpus=64)
+        url = f"http://127.0.0.1:{ports.dashboard}"
+        _wait(lambda: ray_cluster.require_up(url, token), 120, "the Ray dashboard")
 
-        def replicas(count: int) -> list[str]:
-            body = _serve_config(way, plan, count, ports.openai)
-            request(f"{dashboard}/api/serve/applications/", method="PUT", body=body, token=token, timeout_s=120)
-            _wait(lambda: _require_replicas(dashboard, token, count), 400, f"{count} replicas")
-            return [f"http://127.0.0.1:{ports.openai}"]
+        def replicas(count: int) -> dict[str, list[str]]:
+            body = {
+                "proxy_location": "EveryNode",
+                "http_options": {"host": "127.0.0.1", "port": ports.openai},
+                "applications": [_application(way, plan, count) for way in ways],
+            }
+            request(f"{url}/api/serve/applications/", method="PUT", body=body, token=token, timeout_s=120)
+            _wait(lambda: _require_replicas(url, token, ways, count), 600, f"{count} replicas")
+            return {way: [f"http://127.0.0.1:{ports.openai}/{way}"] for way in ways}
 
         yield replicas
     finally:
@@ -128,22 +143,22 @@ def ray_way(way: str, plan: Plan) -> Iterator[Any]:
 
 
 @contextmanager
-def plain_way(plan: Plan) -> Iterator[Any]:
+def plain_engines(plan: Plan) -> Iterator[Any]:
     """Start engines without Ray; users take turns over their addresses."""
     children: list[subprocess.Popen[bytes]] = []
     logs = plan.logs / "plain"
     logs.mkdir(parents=True, exist_ok=True)
 
-    def replicas(count: int) -> list[str]:
+    def replicas(count: int) -> dict[str, list[str]]:
         while len(children) < count:
-            port = 18_150 + len(children)
+            port = _PLAIN_PORT + len(children)
             with (logs / f"{port}.log").open("w") as output:
                 command, env = _plain_command(plan, port)
                 children.append(
                     subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
                 )
-            _wait(lambda port=port: request(f"http://127.0.0.1:{port}/health", timeout_s=2), 400, "the engine")
-        return [f"http://127.0.0.1:{18_150 + index}" for index in range(count)]
+            _wait(lambda port=port: request(f"http://127.0.0.1:{port}/health", timeout_s=2), 600, "the engine")
+        return {"plain": [f"http://127.0.0.1:{_PLAIN_PORT + index}" for index in range(count)]}
 
     try:
         yield replicas
@@ -158,28 +173,45 @@ def plain_way(plan: Plan) -> Iterator[Any]:
                 os.killpg(child.pid, signal.SIGKILL)
 
 
-def measure(plan: Plan, way: str, turn: int) -> None:
-    """Measure the missing cells of one way's turn."""
-    missing = plan.missing(way, turn)
+def measure(plan: Plan, rounds: Sequence[int], *, within_s: float) -> None:
+    """Measure the missing cells: everything is up at once, and the ways take turns cell by cell.
+
+    What else the machine does then meets all of them alike.
+    """
+    until = time.monotonic() + within_s
+    missing = plan.missing(rounds)
     if not missing:
         return
-    began = time.monotonic()
-    print(f"{plan.engine} {way} round {turn}: {len(missing)} cells, load average {os.getloadavg()[0]:.1f}", flush=True)
-    with plain_way(plan) if way == "plain" else ray_way(way, plan) as replicas:
-        for count in sorted({count for count, _ in missing}):
-            urls = replicas(count)
-            _client(urls, users=8, seconds=3.0)  # nobody is measured while caches and connections are new
-            for users in (users for n, users in missing if n == count):
-                result = _client(urls, users=users, seconds=SECONDS)
-                result |= {"engine": plan.engine, "way": way, "replicas": count, "round": turn}
-                plan.cell(way, count, users, turn).write_text(json.dumps(result, indent=1))
-                print(
-                    f"  {count} x, {users:3d} users: {result['rps']:7.1f} requests/s, TTFT p50 "
-                    f"{result['ttft_p50_ms']:7.1f} p99 {result['ttft_p99_ms']:7.1f} ms, failed {result['failed']}, "
-                    f"load {result['load_before']:.1f}",
-                    flush=True,
-                )
-    print(f"  took {time.monotonic() - began:.0f} s", flush=True)
+    with ExitStack() as started:
+        up = [started.enter_context(plain_engines(plan))] if "plain" in plan.ways else []
+        for index, cluster in enumerate(sorted({_CLUSTER[way] for way in plan.ways if way in _CLUSTER})):
+            up.append(started.enter_context(ray_cluster_of(cluster, plan, 18_100 + 10 * index)))
+        for count in sorted({count for count, *_ in missing}):
+            urls: dict[str, list[str]] = {}
+            for replicas in up:
+                urls |= replicas(count)
+            for way in plan.ways:
+                # Nobody is measured while caches and connections are new.
+                _client(urls[way], users=8, seconds=2.0)
+            for _, turn, users, way in (cell for cell in missing if cell[0] == count):
+                if time.monotonic() > until:
+                    print("time is up; run it again for the rest", flush=True)
+                    return
+                _measure_one(plan, urls[way], way=way, count=count, users=users, turn=turn)
+
+
+def _measure_one(plan: Plan, urls: Sequence[str], *, way: str, count: int, users: int, turn: int) -> None:
+    # vLLM's processes spin for a second after their last message.
+    time.sleep(1.2)
+    result = _client(urls, users=users, seconds=SECONDS)
+    result |= {"engine": plan.engine, "way": way, "replicas": count, "round": turn}
+    plan.cell(way, count, users, turn).write_text(json.dumps(result, indent=1))
+    print(
+        f"{plan.engine} round {turn}, {count} x, {users:3d} users, {way:9s} {result['rps']:7.1f} requests/s, TTFT p50 "
+        f"{result['ttft_p50_ms']:7.1f} p99 {result['ttft_p99_ms']:7.1f} ms, failed {result['failed']}, "
+        f"load {result['load_before']:.1f} {result['problems'] or ''}",
+        flush=True,
+    )
 
 
 def _client(urls: Sequence[str], *, users: int, seconds: float) -> dict[str, Any]:
@@ -197,20 +229,15 @@ def _other_cpu() -> float:
     return psutil.cpu_percent(0.5) / 100 * (os.cpu_count() or 1)
 
 
-def _serve_config(way: str, plan: Plan, count: int, port: int) -> dict[str, Any]:
-    import_path = "serving.llm:build" if way in _DIRECT else "benchmarks.serving:build_behind_ingress"
+def _application(way: str, plan: Plan, count: int) -> dict[str, Any]:
+    direct = way in _DIRECT
     args = plan.args(count, _DIRECT.get(way, Router.ROUND_ROBIN))
     return {
-        "proxy_location": "EveryNode",
-        "http_options": {"host": "127.0.0.1", "port": port},
-        "applications": [
-            {
-                "name": "chat",
-                "route_prefix": "/",
-                "import_path": import_path,
-                "args": args.model_dump(mode="json", exclude_unset=True),
-            }
-        ],
+        "name": way,
+        "route_prefix": f"/{way}",
+        "import_path": "serving.llm:build" if direct else "benchmarks.serving:build_behind_ingress",
+        "args": args.model_dump(mode="json", exclude_unset=True),
+        "runtime_env": {"env_vars": {"RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": str(int(direct))}},
     }
 
 
@@ -224,18 +251,21 @@ def build_behind_ingress(args: dict[str, Any]) -> Any:
     return build_openai_app({"llm_configs": [llm_config(wanted)], "ingress_deployment_config": ingress})
 
 
-def _require_replicas(dashboard: str, token: str, count: int) -> None:
-    state = ray_cluster.application(dashboard, token)
-    if state.get("status") == "DEPLOY_FAILED":
-        why = [one.get("message", "")[-1500:] for one in state.get("deployments", {}).values()]
-        raise SystemExit(f"Serve says DEPLOY_FAILED: {state.get('message')}; {why}")
-    ray_cluster.require_running(state)
-    for deployment in state["deployments"].values():
-        running = [replica for replica in deployment["replicas"] if replica["state"] == "RUNNING"]
-        wanted = count if deployment["name"].startswith("LLMServer") else deployment["target_num_replicas"]
-        if len(running) != wanted or len(deployment["replicas"]) != wanted:
-            msg = f"{deployment['name']}: {len(running)} of {wanted} run"
-            raise RequestFailedError(msg)
+def _require_replicas(dashboard: str, token: str, ways: Sequence[str], count: int) -> None:
+    answer = json.loads(request(f"{dashboard}/api/serve/applications/", token=token))
+    for way in ways:
+        state = answer["applications"].get(way, {})
+        if state.get("status") == "DEPLOY_FAILED":
+            why = [one.get("message", "")[-1500:] for one in state.get("deployments", {}).values()]
+            msg = f"Serve says DEPLOY_FAILED: {state.get('message')}; {why}"
+            raise SystemExit(msg)
+        ray_cluster.require_running(state)
+        for deployment in state["deployments"].values():
+            running = [replica for replica in deployment["replicas"] if replica["state"] == "RUNNING"]
+            wanted = count if deployment["name"].startswith("LLMServer") else deployment["target_num_replicas"]
+            if len(running) != wanted or len(deployment["replicas"]) != wanted:
+                msg = f"{way}: {deployment['name']}: {len(running)} of {wanted} run"
+                raise RequestFailedError(msg)
 
 
 def _plain_command(plan: Plan, port: int) -> tuple[list[str], dict[str, str]]:
@@ -245,7 +275,7 @@ def _plain_command(plan: Plan, port: int) -> tuple[list[str], dict[str, str]]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--port={port}", "--host=127.0.0.1"]
     command += [f"--model={plan.model}", "--served-model-name=tiny", "--disable-uvicorn-access-log"]
     if plan.engine == "gpu":
-        index = port - 18_150
+        index = port - _PLAIN_PORT
         devices = range(index * plan.gpus, (index + 1) * plan.gpus)
         env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, devices))
         return [*command, f"--tensor-parallel-size={plan.gpus}"], env
@@ -279,7 +309,8 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1, help="GPUs of one replica")
     parser.add_argument("--replicas", default="1,2")
     parser.add_argument("--users", default=",".join(map(str, USERS)))
-    parser.add_argument("--rounds", default="1", help="how many, or a list of their numbers such as 2,3")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--within-s", type=float, default=3600.0, help="begin no further cell after so long")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--keep", type=Path, default=Path("out/serving"), help="one JSON file for each cell")
     parser.add_argument("--docs", type=Path, help="write the table there and measure nothing")
@@ -300,13 +331,11 @@ def main() -> None:
             gpus=wanted.gpus,
             replicas=tuple(int(text) for text in wanted.replicas.split(",")),
             users=tuple(int(text) for text in wanted.users.split(",")),
+            ways=tuple(wanted.ways.split(",")),
             keep=wanted.keep,
             logs=Path(os.environ.get("FORESERVE_BENCH_LOGS", logs)),
         )
-        rounds = range(1, int(wanted.rounds) + 1) if "," not in wanted.rounds else map(int, wanted.rounds.split(","))
-        for turn in rounds:
-            for way in wanted.ways.split(","):
-                measure(plan, way, turn)
+        measure(plan, range(1, wanted.rounds + 1), within_s=wanted.within_s)
 
 
 if __name__ == "__main__":

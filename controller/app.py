@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import aiohttp
 from structlog.typing import FilteringBoundLogger
 
+from controller.actuators.serve_guided import FloorBoard
 from controller.api.interventions import add_interventions
 from controller.api.routes import RecordReader, api
 from controller.api.server import ApiServer, listen
@@ -96,11 +97,11 @@ async def run(
         metrics, latest = MetricsExporter(surface.leadership), LatestTick(clock)
         feed = Feed()
         timeline = Timeline(interval_s=lambda: policy_file.current.policy.control.interval_s, feed=feed)
-        around = Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics)
+        around = Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics, floors=FloorBoard(clock))
         asked = interventions(store, clock, policy_file)
         courier = _courier(settings, around, policy_file, metrics)
         cleanup.callback(courier.close)
-        exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier]
+        exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier, around.floors]
         loop = control_loop(
             settings,
             around,
@@ -122,6 +123,7 @@ async def run(
             registry=metrics.registry,
             tokens=tokens,
             refused=lambda reason: metrics.count(exported.API_REFUSALS, reason),
+            floors=around.floors.read,
         )
         add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock)
         shown = Shown(
@@ -183,7 +185,14 @@ async def plan(settings: Settings, *, say: Say) -> TickRecord:
         await client.applications()
         loop = control_loop(
             settings,
-            Surroundings(clock=clock, session=session, client=client, log=log, observer=MetricsExporter()),
+            Surroundings(
+                clock=clock,
+                session=session,
+                client=client,
+                log=log,
+                observer=MetricsExporter(),
+                floors=FloorBoard(clock),
+            ),
             policy_source=policy_file,
             advisory=True,
             store=NothingKept(),

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from controller.actuators.advisory import AdvisoryActuator
 from controller.actuators.approval import ApprovalActuator
 from controller.actuators.serve_direct import ServeDirectActuator
+from controller.actuators.serve_guided import FloorBoard, ServeGuidedActuator
 from controller.clients.serve import ServeClient
 from controller.collectors.discovery import DashboardDiscovery, Discovery, SdFileDiscovery, StaticDiscovery
 from controller.collectors.haproxy import HAProxyCollector
@@ -57,6 +58,7 @@ class Surroundings:
     client: ServeClient
     log: FilteringBoundLogger
     observer: LoopObserver
+    floors: FloorBoard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,9 @@ def control_loop(
         actuators={
             Mode.DIRECT: direct,
             Mode.APPROVE: ApprovalActuator(inner=direct, board=asked.approvals),
+            Mode.GUIDED: ServeGuidedActuator(
+                client=around.client, clock=around.clock, board=around.floors, limits=policy.limits
+            ),
             Mode.ADVISORY: AdvisoryActuator(client=around.client),
         },
         journal=Journal(store=store, log=around.log, observer=around.observer, notices=notices),

@@ -101,6 +101,12 @@ class LLMArgs(_Args):
     max_queued_requests: int = Field(
         default=-1, ge=-1, description="Requests that may wait beyond these; more get 503 at once. -1 is no limit."
     )
+    shed_above: int | None = Field(
+        default=None, ge=1, description="In flight per replica; a further request gets 429 and Retry-After at once."
+    )
+    api_keys_file: str | None = Field(
+        default=None, description="File on every node with the clients' keys, one a line; anyone may ask when absent."
+    )
     graceful_shutdown_timeout_s: float = Field(
         default=30.0, gt=0, description="Longest time that a leaving replica has for its streams."
     )
@@ -119,6 +125,12 @@ class LLMArgs(_Args):
     def _source_where_it_is_needed(self) -> Self:
         if self.backend is not Backend.SIMULATED and not self.model_source:
             msg = "model_source is missing; name the model's folder, bucket or hub name"
+            raise ValueError(msg)
+        if self.shed_above is not None and self.shed_above >= self.max_ongoing_requests:
+            msg = (
+                f"shed_above ({self.shed_above}) is never reached: Serve itself makes requests wait from "
+                f"max_ongoing_requests ({self.max_ongoing_requests}) on; set it lower"
+            )
             raise ValueError(msg)
         if self.lora is not None and self.router is Router.HAPROXY:
             msg = "router haproxy reads no request body, so it finds no adapter; set router: least_busy"

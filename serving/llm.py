@@ -85,9 +85,10 @@ def llm_config(wanted: LLMArgs) -> Any:
         deployment_config=deployment_config(wanted),
         engine_kwargs=_engine(wanted),
         runtime_env={"env_vars": _replica_environment(wanted)},
-        experimental_configs={CONFIG_KEY: wanted.simulated.model_dump()}
-        if wanted.backend is Backend.SIMULATED
-        else {},
+        experimental_configs={
+            "gate": {"api_keys_file": wanted.api_keys_file, "shed_above": wanted.shed_above},
+            CONFIG_KEY: wanted.simulated.model_dump() if wanted.backend is Backend.SIMULATED else None,
+        },
         server_cls="serving.server.LLMServer",
         **more,
     )
@@ -163,7 +164,8 @@ def application(name: str, args: LLMArgs, *, route_prefix: str = "/") -> dict[st
         "import_path": "serving.llm:build",
         # Opens the scale API, through which Foreserve sets the number of replicas. Serve refuses both ways at once.
         "external_scaler_enabled": args.guided is None,
-        "args": args.model_dump(mode="json", exclude_unset=True),
+        # The number is always said: see serving.args.
+        "args": args.model_dump(mode="json", exclude_unset=True) | {"num_replicas": args.num_replicas},
     }
 
 
@@ -211,4 +213,5 @@ def _light(wanted: LLMArgs) -> Any:
     options = deployment_config(wanted)
     options["ray_actor_options"] = {"num_cpus": 0.01}
     deployment = serve.deployment(serve.ingress()(LLMServer), name=f"LLMServer:{wanted.model_id}", **options)
-    return deployment.bind(wanted.model_id, wanted.simulated.model_dump())
+    gate = {"api_keys_file": wanted.api_keys_file, "shed_above": wanted.shed_above}
+    return deployment.bind(wanted.model_id, wanted.simulated.model_dump(), gate)

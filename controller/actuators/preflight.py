@@ -1,4 +1,4 @@
-"""Whether everything is in place for direct mode, as checks with a fix each. Pure: answers in, checks out."""
+"""Whether everything is in place for a policy's mode, as checks with a fix each. Pure: answers in, checks out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 
-from controller.actuators.serve_guards import ENABLE_EXTERNAL_SCALER, REMOVE_AUTOSCALING
+from controller.actuators.serve_guards import (
+    ADD_GUIDED_POLICY,
+    ENABLE_EXTERNAL_SCALER,
+    REMOVE_AUTOSCALING,
+    not_guided,
+)
 from controller.catalog import scraped
 from controller.catalog.metric import Metric
 from controller.clients.serve import URL_SETTING, ServeRefusedError
@@ -16,7 +21,7 @@ from controller.domain.identity import DeploymentId
 from controller.domain.scrape import Scrape, SourceKind
 from controller.domain.serve import ApplicationState, DeploymentState, ServeState
 from controller.errors import UnavailableError
-from controller.policy.model import DeploymentPolicy, Policy
+from controller.policy.model import DeploymentPolicy, Mode, Policy
 
 ESSENTIAL = {
     SourceKind.RAY: (scraped.SERVE_TARGET,),
@@ -90,9 +95,13 @@ def check_serve(state: ServeState, policy: Policy) -> tuple[Check, ...]:
         application, deployment = state.application(wanted.application), state.deployment(wanted.id)
         if application is not None and application.name not in applications_checked:
             applications_checked.add(application.name)
-            checks += [_status(application), _external_scaler(application)]
+            checks.append(_status(application))
+            if policy.mode is not Mode.GUIDED:
+                checks.append(_external_scaler(application))
         checks.append(_deployed(state, wanted.id))
-        if deployment is not None:
+        if deployment is not None and policy.mode is Mode.GUIDED:
+            checks += [*_guided(state, deployment, wanted), _concurrency(deployment, wanted)]
+        elif deployment is not None:
             checks += [_own_autoscaling(deployment), _limits(deployment, wanted), _concurrency(deployment, wanted)]
     return tuple(checks)
 
@@ -158,6 +167,33 @@ def _own_autoscaling(deployment: DeploymentState) -> Check:
         "answers 200. An LLMConfig without num_replicas gets one silently (min = max = 1, target_ongoing_requests 1e9)",
         REMOVE_AUTOSCALING,
     )
+
+
+def _guided(state: ServeState, deployment: DeploymentState, policy: DeploymentPolicy) -> list[Check]:
+    name = f"{deployment.id}: guided"
+    found = deployment.autoscaling
+    objection = not_guided(state, deployment.id)
+    if found is None or objection is not None:
+        return [_fail(name, objection or "Serve does not scale it by itself", ADD_GUIDED_POLICY)]
+    checks = [_ok(name, f"Serve scales it by {found.policy}, from {found.min_replicas} to {found.max_replicas}")]
+    if found.max_replicas is not None and found.max_replicas < policy.limits.max_replicas:
+        checks.append(
+            _warn(
+                f"{deployment.id}: bounds",
+                f"Serve stops at {found.max_replicas} replicas, the policy's max_replicas is "
+                f"{policy.limits.max_replicas}: floors above are not followed",
+                "raise guided.max_replicas of the application, or lower limits.max_replicas in the policy",
+            )
+        )
+    if found.upscale_delay_s:
+        checks.append(
+            _warn(
+                f"{deployment.id}: delay",
+                f"Serve waits upscale_delay_s {found.upscale_delay_s:g} s before it follows a floor",
+                "set upscale_delay_s to 0 in the autoscaling config; look_back_period_s smooths its own reaction",
+            )
+        )
+    return checks
 
 
 def _limits(deployment: DeploymentState, policy: DeploymentPolicy) -> Check:

@@ -15,6 +15,12 @@ REMOVE_AUTOSCALING = (
     "deployment_config={'num_replicas': 1}) and remove autoscaling_config from code and config"
 )
 
+GUIDED_POLICY = "serving.policies:GuidedPolicy"
+ADD_GUIDED_POLICY = (
+    "for mode guided, give the application `guided: {max_replicas, target_ongoing_requests, controller_url}` "
+    "(serving.args.GuidedArgs), which sets its autoscaling policy, or use mode direct"
+)
+
 
 def outside_limits(wanted: int, limits: tuple[int, int] | None) -> str | None:
     """Why ``wanted`` may not be set under (min, max) ``limits``; None when it may. No limits, no writing."""
@@ -37,6 +43,18 @@ def not_scalable(state: ServeState, wanted: DeploymentId) -> str | None:
         return f"application {application.name} does not allow external scaling; {ENABLE_EXTERNAL_SCALER}"
     if deployment.autoscaling_configured:
         return f"Serve's own autoscaler is configured and would undo it; {REMOVE_AUTOSCALING}"
+    return None
+
+
+def not_guided(state: ServeState, wanted: DeploymentId) -> str | None:
+    """Why a floor of ``wanted`` would reach nobody, with what to do about it; None when Serve's policy asks for it."""
+    application, deployment = state.application(wanted.application), state.deployment(wanted)
+    if application is None or deployment is None:
+        return f"{wanted} is not deployed"
+    if deployment.autoscaling is None:
+        return f"Serve does not scale it by itself; {ADD_GUIDED_POLICY}"
+    if deployment.autoscaling.policy != GUIDED_POLICY:
+        return f"Serve scales it by {deployment.autoscaling.policy}; {ADD_GUIDED_POLICY}"
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controller.actuators.serve_guided import Published
 from controller.api.access import AccessControl
 from controller.api.bodies import BodyLimits
 from controller.api.deployments import deployment_of
@@ -52,10 +53,12 @@ def api(
     registry: CollectorRegistry,
     tokens: Callable[[], Tokens] = Tokens,
     refused: Callable[[str], None] = lambda _: None,
+    floors: Callable[[], Sequence[Published]] = tuple,
 ) -> FastAPI:
     """Build the API. Nothing in it shows a secret.
 
     ``tokens`` returns those that hold now; ``refused`` is called with the reason of every refused request.
+    ``floors`` returns those of guided mode.
     """
     app = FastAPI(title="Foreserve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.add_middleware(BodyLimits, refused=refused)
@@ -102,6 +105,21 @@ def api(
         """Return recorded ticks, oldest first, from the store."""
         found = records(deployment=deployment_of(deployment), last=last)
         return Response(b"[" + b",".join(map(dump_record, found)) + b"]", media_type="application/json")
+
+    @app.get("/api/v1/floors")
+    async def floors_in_force() -> dict[str, Any]:
+        """Return the floors of guided mode: fewest replicas, and how many seconds ago that was last meant."""
+        return {
+            "floors": [
+                {
+                    "application": one.id.application,
+                    "deployment": one.id.deployment,
+                    "replicas": one.replicas,
+                    "age_s": round(one.age_s, 3),
+                }
+                for one in floors()
+            ]
+        }
 
     @app.get("/api/v1/policy")
     async def policy_in_force() -> dict[str, Any]:

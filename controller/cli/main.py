@@ -16,7 +16,7 @@ from controller.cli.load import load
 from controller.cli.override import override_app
 from controller.cli.plan import plan
 from controller.cli.policy import policy_app
-from controller.cli.preflight import preflight
+from controller.cli.preflight import preflight_app
 from controller.cli.profile import profile
 from controller.cli.replay import replay_command
 from controller.cli.run import run
@@ -35,7 +35,6 @@ app = typer.Typer(
 app.command("up")(up)
 app.command("run")(run)
 app.command("plan")(plan)
-app.command("preflight")(preflight)
 app.command("explain")(explain)
 app.command("approvals")(approvals)
 app.command("approve")(approve)
@@ -46,6 +45,7 @@ app.command("replay")(replay_command)
 app.command("tune")(tune_command)
 app.command("decide")(decide_command)
 app.command("version")(version)
+app.add_typer(preflight_app, name="preflight")
 app.add_typer(policy_app, name="policy")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(dashboards_app, name="dashboards")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -21,7 +20,9 @@ from controller.actuators.preflight import (
     check_sources,
 )
 from controller.assembly import metrics_collectors, serve_client
+from controller.cli.checks import print_checks
 from controller.cli.exit_codes import ExitCode
+from controller.cli.preflight_serving import preflight_serving
 from controller.cli.settings_options import (
     HAProxyUrls,
     PrometheusTokenFile,
@@ -41,11 +42,12 @@ from controller.policy.model import Policy
 from controller.ports import Collector
 from controller.settings import Settings, load_settings
 
-_MARKS = {CheckStatus.OK: "✓", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
-_COLOURS = {CheckStatus.OK: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
+preflight_app = typer.Typer(rich_markup_mode=None)
 
 
+@preflight_app.callback(invoke_without_command=True)
 def preflight(
+    context: typer.Context,
     *,
     policy: PolicyOption = None,
     serve_url: ServeUrl = None,
@@ -70,6 +72,8 @@ def preflight(
       foreserve preflight --policy policy.yaml --haproxy-url http://127.0.0.1:9101
       foreserve preflight --policy policy.yaml --json | jq '.checks[] | select(.status == "fail")'
     """  # noqa: D301 - click reads the backspace
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings(
         policy=policy,
         serve_url=serve_url,
@@ -86,7 +90,7 @@ def preflight(
     if as_json:
         typer.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        _print(checks)
+        print_checks(checks)
     if not reachable:
         raise typer.Exit(ExitCode.UNAVAILABLE)
     if failed:
@@ -120,13 +124,4 @@ async def _scrape(collectors: Iterable[Collector], now: float) -> list[Scrape]:
     return [scrape for answer in answers for scrape in answer]
 
 
-def _print(checks: Sequence[Check]) -> None:
-    for check in checks:
-        typer.echo(f"{typer.style(_MARKS[check.status], fg=_COLOURS[check.status])} {check.name}: {check.detail}")
-        if check.fix:
-            typer.echo(f"    fix: {check.fix}")
-    counts = Counter(check.status for check in checks)
-    typer.echo(
-        f"{len(checks)} checks: {counts[CheckStatus.OK]} in place, {counts[CheckStatus.WARN]} worth knowing, "
-        f"{counts[CheckStatus.FAIL]} in the way"
-    )
+preflight_app.command("serving")(preflight_serving)

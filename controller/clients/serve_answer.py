@@ -13,7 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.clients.config_digest import config_digest
 from controller.domain.identity import DeploymentId
-from controller.domain.serve import ApplicationState, DeploymentState, Replica, ReplicaState, ServeState
+from controller.domain.serve import (
+    ApplicationState,
+    AutoscalingFound,
+    DeploymentState,
+    Replica,
+    ReplicaState,
+    ServeState,
+)
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -131,6 +138,20 @@ def _deployment(deployment_id: DeploymentId, deployment: _Deployment, *, digest:
         ),
         config_digest=digest,
         actor_gpus=_gpus(config),
+        autoscaling=None if config.autoscaling_config is None else _autoscaling(config.autoscaling_config),
+    )
+
+
+def _autoscaling(config: Mapping[str, Any]) -> AutoscalingFound:
+    """Read what is told of Serve's own autoscaling; what is missing or odd stays unknown."""
+    policy = config.get("policy")
+    function = policy.get("policy_function") if isinstance(policy, Mapping) else None
+    bounds = {name: config.get(name) for name in ("min_replicas", "max_replicas")}
+    delay = config.get("upscale_delay_s")
+    return AutoscalingFound(
+        policy=function if isinstance(function, str) else "",
+        **{name: bound if isinstance(bound, int) else None for name, bound in bounds.items()},
+        upscale_delay_s=float(delay) if isinstance(delay, int | float) else None,
     )
 
 

@@ -35,6 +35,16 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalingFound:
+    """How Serve scales a deployment by itself. ``policy`` is the import path of its policy."""
+
+    policy: str
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    upscale_delay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentState:
     """One deployment. ``target_replicas`` is the live target, ``config_replicas`` the deployed one.
 
@@ -53,6 +63,8 @@ class DeploymentState:
     replicas: tuple[Replica, ...]
     config_digest: str = ""
     actor_gpus: float = 0.0
+    autoscaling: AutoscalingFound | None = None
+    """How Serve scales it, where ``autoscaling_configured``."""
 
     def count(self, *states: ReplicaState) -> int:
         """How many replicas are in one of ``states``."""

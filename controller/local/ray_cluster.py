@@ -49,8 +49,8 @@ def ray_environment(inherited: Mapping[str, str], layout: Layout, ports: Ports, 
     }
 
 
-def start(layout: Layout, ports: Ports, env: Mapping[str, str]) -> Child:
-    """Start a Ray head node in the foreground of a child, so that its end is noticed."""
+def start(layout: Layout, ports: Ports, env: Mapping[str, str], *, cpus: int = LOGICAL_CPUS) -> Child:
+    """Start a Ray head node in the foreground of a child, so that its end is noticed. ``cpus`` are logical ones."""
     command = [
         str(Path(sys.executable).with_name("ray")),
         "start",
@@ -67,7 +67,7 @@ def start(layout: Layout, ports: Ports, env: Mapping[str, str]) -> Child:
         # Any free port: Ray's fixed range would meet the ports of a second cluster, or the chosen ones.
         "--min-worker-port=0",
         "--max-worker-port=0",
-        f"--num-cpus={LOGICAL_CPUS}",
+        f"--num-cpus={cpus}",
         "--num-gpus=0",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         "--include-log-monitor=false",

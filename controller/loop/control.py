@@ -27,6 +27,7 @@ from controller.loop.recording import Draft
 from controller.loop.step_timer import StepTimer
 from controller.loop.thinking import Considered, think
 from controller.planner.decide import Plan, note_outcomes
+from controller.planner.ownership import unclaimed
 from controller.policy.model import Mode
 from controller.ports import (
     Actuator,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from controller.domain.plan import Conflict
 from controller.domain.scrape import SourceKind
 from controller.domain.snapshot import Snapshot
-from controller.domain.state import DeploymentMemory
+from controller.domain.state import DeploymentMemory, PlannerState
 
 REDEPLOY = "redeploy"
 SECOND_WRITER = "second_writer"
@@ -52,6 +52,12 @@ def claim(snapshot: Snapshot, target: int, memory: DeploymentMemory, *, now: flo
     conflict = Conflict(id=snapshot.id, expected=expected, found=target, cause=SECOND_WRITER)
     yielded = replace(accepted(memory, snapshot, target), foreign_since=now)
     return Claim(memory=yielded, base=target, conflict=conflict)
+
+
+def unclaimed(state: PlannerState) -> PlannerState:
+    """Expect no particular target: where Serve's own autoscaler moves it, a moved one is nobody's intrusion."""
+    forgotten = ((one, replace(memory, last_set=None, attempted=None)) for one, memory in state.deployments)
+    return replace(state, deployments=tuple(forgotten))
 
 
 def read_at(snapshot: Snapshot) -> float:

@@ -27,6 +27,8 @@ class Mode(StrEnum):
     """Set targets through Serve's scale API."""
     APPROVE = "approve"
     """Set a target only after a person's word on it."""
+    GUIDED = "guided"
+    """Give Serve's own autoscaler a floor; it goes on by itself when the controller is gone."""
     ADVISORY = "advisory"
     """Compute, record and export; touch nothing."""
 
@@ -316,7 +318,8 @@ class Policy(Section):
     version: Literal[1] = Field(description="Version of this file format.")
     mode: Mode = Field(
         default=Mode.DIRECT,
-        description="direct sets targets through Serve's scale API; approve asks first; advisory touches nothing.",
+        description="direct sets targets through Serve's scale API; guided gives Serve's own autoscaler a floor; "
+        "approve asks first; advisory touches nothing.",
     )
     control: ControlPolicy = ControlPolicy()
     budget: Budget | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import serve
 
+from serving.gate import Gate, Keys
 from serving.simulated.batcher import Batcher
 from serving.simulated.metrics import RayMetrics
 from serving.simulated.openai_api import application
@@ -17,7 +18,10 @@ from serving.stats import autoscaling_stats
 class LLMServer:
     """Stands where Ray Serve LLM's class of this name does; HAProxy streams from it directly, too."""
 
-    async def __init__(self, model_id: str, model: dict[str, Any]) -> None:
+    async def __init__(  # type: ignore[misc] # Serve awaits it
+        self, model_id: str, model: dict[str, Any], gate: dict[str, Any]
+    ) -> None:
+        self._gate = gate
         self._model_id = model_id
         wanted = SimulatedModel.model_validate(model)
         replica = serve.get_replica_context().replica_id.unique_id
@@ -26,7 +30,8 @@ class LLMServer:
 
     async def __serve_build_asgi_app__(self) -> Any:
         """Serve's hook: the application of this replica."""
-        return application(self._batcher, self._model_id)
+        app = application(self._batcher, self._model_id)
+        return Gate(app, keys=Keys(self._gate["api_keys_file"]), shed_above=self._gate["shed_above"])
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve's hook: what the autoscaling policy sizes by."""

@@ -15,6 +15,7 @@ from serving.simulated.batcher import Batcher, Observer, Silent
 from serving.simulated.openai_api import answer_of, application
 from serving.simulated.timing import CONFIG_KEY, SimulatedModel
 
+
 class SimulatedEngine(LLMEngine):
     """Serves filler words at a GPU's pace. See ``serving.simulated``."""
 

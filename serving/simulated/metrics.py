@@ -6,11 +6,12 @@ The buckets of the histograms are those of vLLM 0.29, so that every query on the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ray.util import metrics
 
-from serving.simulated.batcher import Load, Sequence
+from serving.simulated import batcher
+from serving.simulated.batcher import Load
 
 _SECONDS = [0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0]
 _SECONDS += [960.0, 1920.0, 7680.0]
@@ -70,14 +71,14 @@ class RayMetrics:
                 self._tokens[name].inc(counted, tags=self._tags)
             self._counted[name] = 0
 
-    def token(self, sequence: Sequence, *, gap_s: float | None) -> None:
+    def token(self, sequence: batcher.Sequence, *, gap_s: float | None) -> None:
         """Note one output token."""
         if gap_s is not None:
             self._between.observe(gap_s, tags=self._tags)
         else:
             self._first.observe((sequence.first or 0.0) - sequence.arrived, tags=self._tags)
 
-    def finished(self, sequence: Sequence, reason: str) -> None:
+    def finished(self, sequence: batcher.Sequence, reason: str) -> None:
         """Note the end of a request."""
         self._success.inc(1, tags=self._tags | {"finished_reason": reason})
         if sequence.first is None or sequence.last is None or sequence.scheduled is None:
@@ -108,7 +109,10 @@ def _counter(name: str, *labels: str) -> metrics.Counter:
     return metrics.Counter(f"vllm_{name}", description=f"As vllm:{name}; simulated.", tag_keys=(*_LABELS, *labels))
 
 
-def _histogram(name: str, boundaries: list[float]) -> metrics.Histogram:
+def _histogram(name: str, boundaries: Sequence[float]) -> metrics.Histogram:
     return metrics.Histogram(
-        f"vllm_{name}", description=f"As vllm:{name}; simulated.", boundaries=boundaries, tag_keys=_LABELS
+        f"vllm_{name}",
+        description=f"As vllm:{name}; simulated.",
+        boundaries=[float(bound) for bound in boundaries],
+        tag_keys=_LABELS,
     )

@@ -18,7 +18,7 @@ from serving.simulated.timing import SimulatedModel
 def main(arguments: list[str]) -> int:
     """Run from the command line."""
     if len(arguments) not in {1, 2} or not arguments[0].isdigit():
-        sys.stderr.write("usage: python -m serving.simulated.plain PORT ['{\"gpu\": \"H100\"}']\n")
+        sys.stderr.write('usage: python -m serving.simulated.plain PORT [\'{"gpu": "H100"}\']\n')
         return 2
     model = SimulatedModel.model_validate(json.loads(arguments[1]) if len(arguments) > 1 else {})
     app = application(Batcher(model, Silent()), "tiny")

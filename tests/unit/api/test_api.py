@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from controller.actuators.serve_guided import Published
 from controller.api.routes import api
 from controller.api.server import ApiServer, listen
 from controller.codec import dump_record, load_record
@@ -23,6 +24,7 @@ from controller.export.metrics import MetricsExporter
 from controller.policy.load import LoadedPolicy
 from controller.policy.model import CapacityPrior, DeploymentPolicy, Limits, Policy
 from controller.ports import StoreError
+from serving.policies import Floor, read_floors
 from tests.clocks import VirtualClock
 from tests.records import CHAT, record
 
@@ -59,7 +61,14 @@ async def served() -> AsyncIterator[SimpleNamespace]:
     latest = LatestTick(clock)
     loaded = LoadedPolicy(POLICY, "0123456789ab", Path("policy.yaml"))
     server = ApiServer(
-        api(latest=latest, policy=lambda: loaded, records=records, registry=metrics.registry), listen("127.0.0.1", 0)
+        api(
+            latest=latest,
+            policy=lambda: loaded,
+            records=records,
+            registry=metrics.registry,
+            floors=lambda: (Published(DeploymentId("chat", "LLMServer:tiny"), 3, 2.5),),
+        ),
+        listen("127.0.0.1", 0),
     )
     serving = asyncio.create_task(server.serve())
     async with aiohttp.ClientSession(server.address) as session:
@@ -71,6 +80,13 @@ async def served() -> AsyncIterator[SimpleNamespace]:
 async def get(served: SimpleNamespace, path: str) -> tuple[int, Any]:
     async with served.session.get(path) as response:
         return response.status, json.loads(await response.text())
+
+
+async def test_the_floors_of_guided_mode_are_what_the_policy_in_serve_reads(served: SimpleNamespace) -> None:
+    status, body = await get(served, "/api/v1/floors")
+
+    assert status == 200
+    assert read_floors(body, 100.0) == {("chat", "LLMServer:tiny"): Floor(3, 97.5)}
 
 
 async def test_metrics_are_a_prometheus_page(served: SimpleNamespace) -> None:

@@ -140,7 +140,7 @@ def test_a_right_file_is_loaded_with_the_version_of_its_content(tmp_path: Path) 
         pytest.param(
             "version: 1\n",
             "version: 1\nmode: dryrun\n",
-            ['2:1: mode: is the text "dryrun"; expected one of direct, approve, advisory'],
+            ['2:1: mode: is the text "dryrun"; expected one of direct, approve, guided, advisory'],
             id="choice",
         ),
         pytest.param(
