@@ -1,9 +1,10 @@
 """Five ways to serve one model on this machine, side by side.
 
 (a) python: Python proxy and OpenAI ingress, Ray Serve's earlier path; (b) haproxy: HAProxy before the same ingress;
-(c) direct: HAProxy with direct streaming; (d) plain: the engine's own server without Ray. The same tiny model and the
-same closed-loop client (``benchmarks/closed_loop.py``). Everything is up at once and the ways take turns, cell by cell, in
-several rounds, so that what else the machine does meets them alike. ``--engine vllm`` is vLLM on CPUs; ``--engine none``
+(c) direct: HAProxy with Ray's direct streaming; (c') straight: the same without asking a router first, which is what
+``serving`` does by default; (d) plain: the engine's own server without Ray. The same tiny model and the same
+closed-loop client (``benchmarks/closed_loop.py``). Everything is up at once and the ways take turns, cell by cell, in several
+rounds, so that what else the machine does meets them alike. ``--engine vllm`` is vLLM on CPUs; ``--engine none``
 is the simulated engine at no cost, so that only what is around it is measured. On a node with GPUs ``--engine gpu``
 takes ``--model`` (a folder or hub name), ``--gpus`` for a replica and ``--replicas``.
 
@@ -103,6 +104,8 @@ def environment_of(cluster: str) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": quick,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": quick,
         "FORESERVE_QUIET_ENGINE": "",
+        # On a busy machine the second of two clusters takes longer than Ray's half a minute.
+        "RAY_raylet_start_wait_time_s": "180",
         # Nobody waits for the leaving replicas here.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }

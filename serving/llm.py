@@ -6,6 +6,7 @@ Import paths for Serve: ``serving.llm:build`` (one model, tokens streamed straig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from serving import environment
@@ -34,10 +35,8 @@ _SIMULATED_ENGINE = "serving.simulated.llm_engine.SimulatedEngine"
 def build(args: dict[str, Any]) -> Any:
     """Build the application of one model. Called by Serve with the config's ``args``."""
     wanted = LLMArgs.model_validate(args)
-    if wanted.backend is Backend.SIMULATED and wanted.light:
-        return _light(wanted)
-    if wanted.router is Router.HAPROXY:
-        return _straight(wanted)
+    if wanted.router is Router.HAPROXY or (wanted.backend is Backend.SIMULATED and wanted.light):
+        return llm_deployment(wanted)
     from ray.serve.llm import build_openai_app  # noqa: PLC0415 - costs ten seconds; only Serve needs it
 
     return build_openai_app({"llm_configs": [llm_config(wanted)]})
@@ -191,21 +190,25 @@ def _replica_environment(wanted: LLMArgs) -> dict[str, str]:
     return environment.replica()
 
 
-def _straight(wanted: LLMArgs) -> Any:
-    """Build the server as its own ingress: HAProxy balances over its replicas, and no router is asked first.
+def llm_deployment(wanted: LLMArgs, *, around: Callable[[Any], Any] | None = None) -> Any:
+    """Build the server as an ingress of its own: HAProxy balances over its replicas, and no router is asked first.
 
     Ray's direct streaming asks an LLMRouter replica over a new connection before each request. That is worth its price
     where the router knows something (prefixes, sessions, adapters); to take turns it is not.
+
+    ``around`` wraps the engine's ASGI application. Other deployments reach the server by its method ``ask``.
     """
+    if wanted.backend is Backend.SIMULATED and wanted.light:
+        return _light(wanted, around)
     from ray import serve  # noqa: PLC0415 - only Serve needs it
     from ray.serve.llm import build_llm_deployment  # noqa: PLC0415 - costs ten seconds
 
-    from serving.server import LLMServer  # noqa: PLC0415 - as above
+    from serving.server import server_class  # noqa: PLC0415 - as above
 
-    return build_llm_deployment(llm_config(wanted), deployment_cls=serve.ingress()(LLMServer))
+    return build_llm_deployment(llm_config(wanted), deployment_cls=serve.ingress()(server_class(around)))
 
 
-def _light(wanted: LLMArgs) -> Any:
+def _light(wanted: LLMArgs, around: Callable[[Any], Any] | None) -> Any:
     from ray import serve  # noqa: PLC0415 - only Serve needs it
 
     from serving.simulated.light import LLMServer  # noqa: PLC0415 - as above
@@ -214,4 +217,4 @@ def _light(wanted: LLMArgs) -> Any:
     options["ray_actor_options"] = {"num_cpus": 0.01}
     deployment = serve.deployment(serve.ingress()(LLMServer), name=f"LLMServer:{wanted.model_id}", **options)
     gate = {"api_keys_file": wanted.api_keys_file, "shed_above": wanted.shed_above}
-    return deployment.bind(wanted.model_id, wanted.simulated.model_dump(), gate)
+    return deployment.bind(wanted.model_id, wanted.simulated.model_dump(), gate, around)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
 
+from ray.llm._internal.serve.core.configs.openai_api_models import ChatCompletionRequest
 from ray.llm._internal.serve.core.server.llm_server import LLMServer as RayLLMServer
 
 from serving.gate import Gate, Keys
@@ -51,6 +53,9 @@ class _Recorder:
 class LLMServer(RayLLMServer):  # type: ignore[misc] # Ray's types are skipped
     """Has Ray's name, so that deployments and policies keep theirs (``LLMServer:<model>``)."""
 
+    around: ClassVar[Callable[[Any], Any] | None] = None
+    """Wraps the engine's application; see ``server_class``."""
+
     _recorder: _Recorder | None = None
 
     async def start(self) -> None:
@@ -68,8 +73,15 @@ class LLMServer(RayLLMServer):  # type: ignore[misc] # Ray's types are skipped
     async def __serve_build_asgi_app__(self) -> Any:
         """Serve's hook: the engine's own application, behind the gate."""
         app = await super().__serve_build_asgi_app__()
+        wrap = type(self).around
+        app = app if wrap is None else wrap(app)
         wanted = self._llm_config.experimental_configs.get(GATE_KEY) or {}
         return Gate(app, keys=Keys(wanted.get("api_keys_file")), shed_above=wanted.get("shed_above"))
+
+    async def ask(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Answer a chat request of another deployment."""
+        async for part in await self.chat(ChatCompletionRequest.model_validate(body)):
+            yield part.model_dump()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve's hook; empty when the engine tells nothing, and the policy then counts requests only."""
@@ -81,6 +93,13 @@ class LLMServer(RayLLMServer):  # type: ignore[misc] # Ray's types are skipped
             return {}
         seen = self._recorder
         return autoscaling_stats(running=seen.running, waiting=seen.waiting, kv_usage=seen.kv_usage)
+
+
+def server_class(around: Callable[[Any], Any] | None) -> type[LLMServer]:
+    """Return the server's class, with ``around`` wrapped about the engine's application where one is given."""
+    if around is None:
+        return LLMServer
+    return type("LLMServer", (LLMServer,), {"around": staticmethod(around)})
 
 
 async def _end_with(client: Any) -> None:
