@@ -1,10 +1,11 @@
 """Five ways to serve one model on this machine, side by side.
 
-(a) python: Python proxy and OpenAI ingress, Ray Serve's earlier path; (b) haproxy: HAProxy before the same ingress;
+(a) python: Python proxy and OpenAI ingress, Ray Serve's earlier path (the proxy that stands by behind HAProxy, with the
+newer switches of Serve in its favour); (b) haproxy: HAProxy before the same ingress;
 (c) direct: HAProxy with Ray's direct streaming; (c') straight: the same without asking a router first, which is what
-``serving`` does by default; (d) plain: the engine's own server without Ray. The same tiny model and the same
-closed-loop client (``benchmarks/closed_loop.py``). Everything is up at once and the ways take turns, cell by cell, in several
-rounds, so that what else the machine does meets them alike. ``--engine vllm`` is vLLM on CPUs; ``--engine none``
+``serving`` does by default; (d) plain: the engine's own server without Ray. The same tiny model and the same client
+(``benchmarks/closed_loop.py``, a closed loop). Everything is up at once and the ways take turns, cell by cell, in
+several rounds, so that what else the machine does meets them alike. ``--engine vllm`` is vLLM on CPUs; ``none``
 is the simulated engine at no cost, so that only what is around it is measured. On a node with GPUs ``--engine gpu``
 takes ``--model`` (a folder or hub name), ``--gpus`` for a replica and ``--replicas``.
 
@@ -52,7 +53,7 @@ USERS = (1, 8, 24, 64)
 SECONDS = 6.0
 TOKENS = 32
 _DIRECT = {"direct": Router.ROUND_ROBIN, "straight": Router.HAPROXY}
-_CLUSTER = {"python": "python", "haproxy": "haproxy", "direct": "haproxy", "straight": "haproxy"}
+_APPLICATION = {"python": "haproxy", "haproxy": "haproxy", "direct": "direct", "straight": "straight"}
 _PLAIN_PORT = 18_150
 _CLOCK = SystemClock()
 
@@ -97,29 +98,24 @@ class Plan:
         ]
 
 
-def environment_of(cluster: str) -> dict[str, str]:
-    """What tells the clusters apart; everything else is as the local stack has it, without the nap."""
-    quick = "0" if cluster == "python" else "1"
-    return {
-        "RAY_SERVE_ENABLE_HA_PROXY": quick,
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": quick,
-        "FORESERVE_QUIET_ENGINE": "",
-        # On a busy machine the second of two clusters takes longer than Ray's half a minute.
-        "RAY_raylet_start_wait_time_s": "180",
-        # Nobody waits for the leaving replicas here.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    }
+ENVIRONMENT = {
+    # Nothing naps here: see docs/adr/0003.
+    "FORESERVE_QUIET_ENGINE": "",
+    # Nobody waits for the leaving replicas.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # On a busy machine the start may take longer than Ray's half a minute.
+    "RAY_raylet_start_wait_time_s": "180",
+}
 
 
 @contextmanager
-def ray_cluster_of(cluster: str, plan: Plan, first_port: int) -> Iterator[Any]:
+def ray_ways(plan: Plan) -> Iterator[Any]:
     """Start Ray with its ways; yields a function that sets the number of replicas and returns addresses by way."""
-    ways = [way for way in plan.ways if _CLUSTER.get(way) == cluster]
-    openai, controller, prometheus, dashboard = range(first_port, first_port + 4)
-    ports = claim(Ports(openai=openai, controller=controller, prometheus=prometheus, dashboard=dashboard))
+    deployed = sorted({_APPLICATION[way] for way in plan.ways if way in _APPLICATION})
+    ports = claim(Ports(openai=18_100, controller=18_101, prometheus=18_102, dashboard=18_103))
     layout = create(plan.logs, now=_CLOCK.now())
     token = secrets.token_hex(32)
-    env = ray_cluster.ray_environment(os.environ, layout, ports, token) | environment_of(cluster)
+    env = ray_cluster.ray_environment(os.environ, layout, ports, token) | ENVIRONMENT
     env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     if plan.engine == "gpu":
         for name in ("VLLM_TARGET_DEVICE", "OMP_NUM_THREADS", "TORCH_COMPILE_DISABLE", "HF_HUB_OFFLINE"):
@@ -134,11 +130,14 @@ def ray_cluster_of(cluster: str, plan: Plan, first_port: int) -> Iterator[Any]:
             body = {
                 "proxy_location": "EveryNode",
                 "http_options": {"host": "127.0.0.1", "port": ports.openai},
-                "applications": [_application(way, plan, count) for way in ways],
+                "applications": [_application(one, plan, count) for one in deployed],
             }
             request(f"{url}/api/serve/applications/", method="PUT", body=body, token=token, timeout_s=120)
-            _wait(lambda: _require_replicas(url, token, ways, count), 600, f"{count} replicas")
-            return {way: [f"http://127.0.0.1:{ports.openai}/{way}"] for way in ways}
+            _wait(lambda: _require_replicas(url, token, deployed, count), 600, f"{count} replicas")
+            front = {way: ports.fallback_proxy if way == "python" else ports.openai for way in plan.ways}
+            return {
+                way: [f"http://127.0.0.1:{front[way]}/{_APPLICATION[way]}"] for way in plan.ways if way in _APPLICATION
+            }
 
         yield replicas
     finally:
@@ -187,8 +186,8 @@ def measure(plan: Plan, rounds: Sequence[int], *, within_s: float) -> None:
         return
     with ExitStack() as started:
         up = [started.enter_context(plain_engines(plan))] if "plain" in plan.ways else []
-        for index, cluster in enumerate(sorted({_CLUSTER[way] for way in plan.ways if way in _CLUSTER})):
-            up.append(started.enter_context(ray_cluster_of(cluster, plan, 18_100 + 10 * index)))
+        if set(plan.ways) & set(_APPLICATION):
+            up.append(started.enter_context(ray_ways(plan)))
         for count in sorted({count for count, *_ in missing}):
             urls: dict[str, list[str]] = {}
             for replicas in up:

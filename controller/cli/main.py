@@ -8,6 +8,7 @@ import typer
 
 from controller.cli.alerts import alerts_app
 from controller.cli.approvals import approvals, approve, reject
+from controller.cli.canary import canary
 from controller.cli.dashboards import dashboards_app
 from controller.cli.decide import decide_command
 from controller.cli.exit_codes import ExitCode
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("up")(up)
 app.command("run")(run)
 app.command("plan")(plan)
+app.command("canary")(canary)
 app.command("explain")(explain)
 app.command("approvals")(approvals)
 app.command("approve")(approve)

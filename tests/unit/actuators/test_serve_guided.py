@@ -18,7 +18,7 @@ from controller.clients.serve_answer import read_applications
 from controller.clock import SystemClock
 from controller.domain.plan import Action, Outcome, OutcomeStatus
 from controller.policy.model import Mode
-from serving import policies
+from serving.guided import POLICY
 from tests.clocks import VirtualClock
 from tests.serve_rest import CHAT, ServeRestStandIn
 from tests.unit.actuators.test_preflight import policy
@@ -54,7 +54,7 @@ def floors(board: FloorBoard) -> dict[str, int]:
 
 
 def test_both_sides_name_the_same_policy() -> None:
-    assert policies.POLICY == GUIDED_POLICY
+    assert POLICY == GUIDED_POLICY
 
 
 async def test_a_floor_that_serve_follows_is_applied(world: SimpleNamespace) -> None:

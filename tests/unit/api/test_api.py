@@ -24,7 +24,7 @@ from controller.export.metrics import MetricsExporter
 from controller.policy.load import LoadedPolicy
 from controller.policy.model import CapacityPrior, DeploymentPolicy, Limits, Policy
 from controller.ports import StoreError
-from serving.policies import Floor, read_floors
+from serving.guided import Floor, read_floors
 from tests.clocks import VirtualClock
 from tests.records import CHAT, record
 

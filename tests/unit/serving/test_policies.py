@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.policies import Engines, Floor, Floors, GuidedPolicy, Need, combine, reactive, read_floors
+from serving.args import GuidedArgs
+from serving.guided import Engines, Floor, Floors, GuidedPolicy, Need, combine, reactive, read_floors
+from serving.llm import autoscaling_config
 from serving.stats import KV_USAGE, RUNNING, WAITING
 
 NOW = 1000.0
@@ -240,3 +242,14 @@ def test_a_call_takes_a_small_part_of_a_millisecond_with_a_hundred_replicas() ->
 
     # The median: the machine may be busy. Serve's loop has a tenth of a second for all deployments.
     assert sorted(taken)[100] < 0.001
+
+
+def test_ray_can_ship_the_policy_as_the_config_names_it() -> None:
+    from ray.serve.config import AutoscalingConfig  # noqa: PLC0415 - slow to import
+
+    guided = GuidedArgs(max_replicas=4, target_ongoing_requests=8, controller_url="http://127.0.0.1:1")
+    config = AutoscalingConfig(**autoscaling_config(guided))
+    shipped = config.policy.get_policy()(**config.policy.policy_kwargs)
+
+    context = Context(raw_metrics={}, total_num_requests=24, config=config)
+    assert shipped(context) == (3, {})
