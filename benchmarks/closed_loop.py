@@ -78,7 +78,7 @@ class Stream(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """End what is open."""
         self.transport = None
-        self._finish("connection lost")
+        self._finish("stream broken" if self._arrived or self._rest else "closed before an answer")
 
     async def ask(self, request: bytes) -> tuple[str, list[tuple[float, int]]]:
         """Send one request; return what went wrong ("" when nothing) and when how many tokens came."""

@@ -69,7 +69,6 @@ class GuidedArgs(_Args):
     token_file: str | None = Field(default=None, description="File with a token that may read there.")
     floor_max_age_s: float = Field(default=30.0, gt=0, description="An older floor of the controller counts no more.")
     look_back_period_s: float = Field(default=5.0, gt=0, description="Requests are averaged over so long.")
-    metrics_interval_s: float = Field(default=1.0, gt=0, description="How often replicas report.")
     downscale_delay_s: float = Field(default=300.0, ge=0)
 
     @model_validator(mode="after")

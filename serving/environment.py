@@ -42,8 +42,9 @@ PATH = (
     ),
     Setting(
         "RAY_SERVE_HAPROXY_RETRY_ON",
-        "conn-failure",
-        "Only what never reached a replica is sent again; a request that did may have begun to generate.",
+        "conn-failure empty-response",
+        "Sent again to another replica only while no byte of an answer has come. Without empty-response, a request that "
+        "meets the end of a leaving replica's kept connection ends in a closed connection: 6 of 336 in a rollout.",
     ),
     Setting("RAY_SERVE_HAPROXY_RETRIES", "3", "One try for each of three replicas that vanish in the same second."),
     Setting("RAY_SERVE_HAPROXY_TCP_NODELAY", "1", "A token is a small write; Nagle's algorithm would hold it back."),
@@ -66,6 +67,7 @@ PATH = (
 )
 
 FRESH_METRICS = (
+    Setting("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1", "Guided mode reacts to what replicas report."),
     Setting(
         "RAY_metrics_report_interval_ms", "2000", "A target follows within 5 s, so its evidence may not be 10 s old."
     ),
@@ -81,6 +83,7 @@ GPU_NODE = (
     Setting(
         "RAY_SERVE_HAPROXY_NBTHREAD", "8", "Of a GPU node's dozens of cores; every token of its streams passes here."
     ),
+    Setting("RAY_SERVE_HAPROXY_TUNE_BUFSIZE", "65536", "A request can be sent again as far as it fits the buffer."),
     Setting("RAY_SERVE_HAPROXY_MAXCONN", "16384", "A stream holds its connection for a minute: 4096 are soon gone."),
     Setting("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", "600", "Longest silence of a replica: the wait for a first token."),
     Setting("RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S", "3600", "A client says nothing while it reads: this ends no stream."),

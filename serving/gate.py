@@ -78,7 +78,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or not."""
-        if scope["type"] != "http" or not scope["path"].startswith(_GUARDED):
+        if scope["type"] != "http" or not inner_path(scope).startswith(_GUARDED):
             await self._app(scope, receive, send)
             return
         if not self._keys.admit(_header(scope, b"authorization")):
@@ -102,6 +102,11 @@ class Gate:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
+
+
+def inner_path(scope: Scope) -> str:
+    """Return the path below the application's own prefix, which Serve leaves in front."""
+    return str(scope["path"]).removeprefix(str(scope.get("root_path") or "").rstrip("/"))
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

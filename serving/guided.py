@@ -37,9 +37,8 @@ _POLL_S = 1.0
 _TIMEOUT_S = 2.0
 _MOST_BYTES = 1_000_000
 _COMPLAIN_EVERY_S = 60.0
-_REPORTS_LATE = 5
-"""Reports that may be missed before a replica's figures count as unknown."""
-_SHORTEST_REPORT_AGE_S = 5.0
+_REPORT_AGE_S = 25.0
+"""A replica's older figures are unknown. Replicas report every second, by Ray's own default every ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +213,7 @@ class GuidedPolicy:
     def _engines(self, ctx: Any) -> Engines:
         """Read what each replica reported last; who has not for some time is not counted."""
         series = ctx.raw_metrics or {}
-        oldest = self._wall_clock() - max(_SHORTEST_REPORT_AGE_S, _REPORTS_LATE * ctx.config.metrics_interval_s)
+        oldest = self._wall_clock() - _REPORT_AGE_S
         running = _fresh(series.get(RUNNING), oldest)
         if not running:
             # An engine that tells nothing is sized by requests alone; Serve's own count must do.

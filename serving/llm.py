@@ -129,7 +129,6 @@ def autoscaling_config(guided: GuidedArgs) -> dict[str, Any]:
         "initial_replicas": guided.initial_replicas,
         "target_ongoing_requests": guided.target_ongoing_requests,
         "look_back_period_s": guided.look_back_period_s,
-        "metrics_interval_s": guided.metrics_interval_s,
         # The floor must count at once; the look-back period is what smooths the reaction.
         "upscale_delay_s": 0.0,
         "downscale_delay_s": guided.downscale_delay_s,
@@ -190,31 +189,34 @@ def _replica_environment(wanted: LLMArgs) -> dict[str, str]:
     return environment.replica()
 
 
-def llm_deployment(wanted: LLMArgs, *, around: Callable[[Any], Any] | None = None) -> Any:
+def llm_deployment(wanted: LLMArgs, *, around: Callable[[Any], Any] | None = None, ingress: bool = True) -> Any:
     """Build the server as an ingress of its own: HAProxy balances over its replicas, and no router is asked first.
 
     Ray's direct streaming asks an LLMRouter replica over a new connection before each request. That is worth its price
     where the router knows something (prefixes, sessions, adapters); to take turns it is not.
 
-    ``around`` wraps the engine's ASGI application. Other deployments reach the server by its method ``ask``.
+    ``around`` wraps the engine's ASGI application. An application has one ingress: as a stage behind another one it is
+    none (``ingress``), and is reached by its method ``ask``.
     """
     if wanted.backend is Backend.SIMULATED and wanted.light:
-        return _light(wanted, around)
+        return _light(wanted, around, serve_ingress=ingress)
     from ray import serve  # noqa: PLC0415 - only Serve needs it
     from ray.serve.llm import build_llm_deployment  # noqa: PLC0415 - costs ten seconds
 
     from serving.server import server_class  # noqa: PLC0415 - as above
 
-    return build_llm_deployment(llm_config(wanted), deployment_cls=serve.ingress()(server_class(around)))
+    server = server_class(around)
+    return build_llm_deployment(llm_config(wanted), deployment_cls=serve.ingress()(server) if ingress else server)
 
 
-def _light(wanted: LLMArgs, around: Callable[[Any], Any] | None) -> Any:
+def _light(wanted: LLMArgs, around: Callable[[Any], Any] | None, *, serve_ingress: bool) -> Any:
     from ray import serve  # noqa: PLC0415 - only Serve needs it
 
     from serving.simulated.light import LLMServer  # noqa: PLC0415 - as above
 
     options = deployment_config(wanted)
     options["ray_actor_options"] = {"num_cpus": 0.01}
-    deployment = serve.deployment(serve.ingress()(LLMServer), name=f"LLMServer:{wanted.model_id}", **options)
+    server = serve.ingress()(LLMServer) if serve_ingress else LLMServer
+    deployment = serve.deployment(server, name=f"LLMServer:{wanted.model_id}", **options)
     gate = {"api_keys_file": wanted.api_keys_file, "shed_above": wanted.shed_above}
     return deployment.bind(wanted.model_id, wanted.simulated.model_dump(), gate, around)

@@ -66,9 +66,9 @@ class Streamed(BaseModel):
 
 def check_settings(nodes: Sequence[NodeFound], wanted: Sequence[Setting]) -> tuple[Check, ...]:
     """Check what Ray's workers on each node were told."""
-    checks = []
+    checks, last = [], {one.name: one for one in wanted}.values()
     for node in nodes:
-        differing = [one for one in wanted if _of_ray(one) and node.environment.get(one.name) != one.value]
+        differing = [one for one in last if _of_ray(one) and node.environment.get(one.name) != one.value]
         name = f"{node.node}: settings"
         if not differing:
             checks.append(_check(name, CheckStatus.OK, "as serving.environment has them"))

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from serving.args import LLMArgs
+from serving.gate import inner_path
 from serving.llm import llm_deployment
 
 Message = MutableMapping[str, Any]
@@ -28,7 +29,7 @@ class WithInstructions:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] != "/v1/chat/completions":
+        if scope["type"] != "http" or inner_path(scope) != "/v1/chat/completions":
             await self._app(scope, receive, send)
             return
         body, more = b"", True

@@ -79,6 +79,6 @@ def build(args: dict[str, Any]) -> Any:
     wanted = PipelineArgs.model_validate(args)
     small = {"ray_actor_options": {"num_cpus": wanted.cpus}, "max_ongoing_requests": 256}
     prepare = serve.deployment(Prepare, num_replicas=wanted.prepare_replicas, **small).bind()
-    models = {model.model_id: llm_deployment(model) for model in wanted.models}
+    models = {model.model_id: llm_deployment(model, ingress=False) for model in wanted.models}
     merge = serve.deployment(Merge, num_replicas=wanted.merge_replicas, **small)
     return merge.bind(prepare, models, wanted.deadline_s)

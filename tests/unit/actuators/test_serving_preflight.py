@@ -26,7 +26,7 @@ defaults
     timeout connect 2s
     timeout client 3600s
     timeout server 600s
-    retry-on conn-failure
+    retry-on conn-failure empty-response
     retries 3
     option http-no-delay
 frontend prometheus

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from serving import environment
@@ -46,3 +48,18 @@ def test_a_gpu_node_gets_nothing_that_is_meant_for_a_small_machine() -> None:
 
 def test_a_replica_needs_nothing_that_the_node_does_not_have() -> None:
     assert environment.replica().items() <= environment.local({}).items()
+
+
+def test_the_document_has_the_settings_as_they_are() -> None:
+    document = Path(__file__).parents[3] / "docs/serving/performance.md"
+
+    assert environment.table("gpu") in document.read_text()
+
+
+def test_every_setting_has_a_reason() -> None:
+    assert all(setting.why.endswith(".") for settings in environment.PROFILES.values() for setting in settings)
+
+
+def test_one_machine_overrides_what_is_right_on_a_server() -> None:
+    assert environment.local({})["RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER"] == "5s"
+    assert environment.gpu({})["RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER"] == "2s"

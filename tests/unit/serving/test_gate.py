@@ -89,3 +89,17 @@ def test_without_a_usable_file_nobody_is_let_in(tmp_path: Path, content: str | N
 
     assert not Keys(str(file)).admit("Bearer ")
     assert not Keys(str(file)).admit("Bearer x")
+
+
+async def test_an_application_below_a_prefix_is_guarded_as_well(tmp_path: Path) -> None:
+    async def answers(_: dict, __: object, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    file = tmp_path / "keys"
+    file.write_text("k")
+    transport = httpx.ASGITransport(app=Gate(answers, keys=Keys(str(file)), shed_above=None), root_path="/chat")
+    client = httpx.AsyncClient(transport=transport, base_url="http://t")
+
+    assert (await client.post("/chat/v1/chat/completions")).status_code == 401
+    assert (await client.post("/chat/health")).status_code == 200

@@ -41,9 +41,7 @@ class Context:
     capacity_adjusted_max_replicas: int = 10
     app_name: str = "chat"
     deployment_name: str = "LLMServer:m"
-    config: Any = field(
-        default_factory=lambda: SimpleNamespace(get_target_ongoing_requests=lambda: 8.0, metrics_interval_s=1.0)
-    )
+    config: Any = field(default_factory=lambda: SimpleNamespace(get_target_ongoing_requests=lambda: 8.0))
 
 
 class Fixed:

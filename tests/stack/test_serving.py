@@ -1,0 +1,251 @@
+"""The serving patterns through HTTP, on Ray, Serve and HAProxy as they are. Engines are simulated; one Ray for all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks.closed_loop import Result, run
+from serving.args import Backend, GuidedArgs, LLMArgs
+from serving.llm import application
+from serving.simulated.timing import SimulatedModel
+from tests.stack.conftest import ROOT, free_ports
+from tests.stack.observer import MEASURED
+from tests.stack.serving_cluster import ServingCluster, serving_cluster
+
+EXAMPLES = ROOT / "manifests/examples/serving"
+SERVER = "LLMServer:llama"
+QUICK = SimulatedModel(gpu="H100")
+
+
+def example(name: str, **args: Any) -> list[dict[str, Any]]:
+    """One of the shipped configs; ``args`` change those of every application that has them."""
+    text = (EXAMPLES / f"{name}.local.yaml").read_text()
+    found = yaml.safe_load(text)["applications"]
+    for one in found:
+        one["args"] |= {key: value for key, value in args.items() if key in one["args"]}
+    return list(found)
+
+
+def simulated(name: str = "chat", *, route: str = "/", **more: Any) -> dict[str, Any]:
+    return application(name, LLMArgs(model_id="llama", backend=Backend.SIMULATED, **more), route_prefix=route)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingCluster]:
+    with serving_cluster(tmp_path_factory.mktemp("serving"), free_ports()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.write_text("secret-key\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def patterns(cluster: ServingCluster, keys: Path) -> ServingCluster:
+    """What needs no cluster of its own, deployed together: several applications, each for itself."""
+    guarded = simulated("guarded", route="/guarded", simulated=QUICK, api_keys_file=str(keys), shed_above=2)
+    shipped = [*example("several-apps"), *example("pipeline"), *example("batching"), *example("custom")]
+    cluster.put([guarded, *shipped])
+    return cluster
+
+
+def ask(url: str, *, key: str | None = None, **more: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 8} | more
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    wanted = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(wanted, timeout=30) as answer:
+            return answer.status, json.loads(answer.read()), _lower(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"{}"), _lower(error.headers)
+
+
+def _lower(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def load(url: str, *, users: int, seconds: float, tokens: int = 32) -> Result:
+    return asyncio.run(run([url], model="llama", users=users, seconds=seconds, tokens=tokens, prompt=64))
+
+
+def test_a_key_is_asked_for(patterns: ServingCluster) -> None:
+    url = f"{patterns.url}/guarded"
+
+    assert ask(url)[0] == 401
+    assert ask(url, key="wrong")[0] == 401
+    assert ask(url, key="secret-key")[0] == 200
+
+
+def test_what_is_too_much_is_sent_away_with_a_time_to_come_back(patterns: ServingCluster) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: ask(f"{patterns.url}/guarded", key="secret-key", max_tokens=400), range(12)))
+
+    refused = [headers for status, _, headers in answers if status == 429]
+    assert {status for status, *_ in answers} == {200, 429}
+    assert all(int(headers["retry-after"]) >= 1 for headers in refused)
+
+
+def test_applications_are_reached_and_scaled_each_by_itself(patterns: ServingCluster) -> None:
+    assert ask(f"{patterns.url}/small")[1]["model"] == "small"
+    assert ask(f"{patterns.url}/large")[1]["model"] == "large"
+
+    patterns.scale("small", "LLMServer:small", 2)
+
+    patterns.wait(lambda: patterns.ready("small", "LLMServer:small") == 2, 60, "two small ones")
+    assert patterns.ready("large", "LLMServer:large") == 2
+
+
+def test_a_pipeline_asks_both_models_and_scales_by_stage(patterns: ServingCluster) -> None:
+    answer = patterns.post("/pipeline/v1/answer", {"text": " two   words ", "max_tokens": 5})
+
+    assert answer["text"] == "two words"
+    assert set(answer["answers"]) == {"quick", "thorough"}
+    assert answer["missing"] == {}
+    stages = patterns.applications()["pipeline"]["deployments"]
+    assert set(stages) == {"Prepare", "Merge", "LLMServer:quick", "LLMServer:thorough"}
+
+
+def test_requests_that_come_together_are_computed_together(patterns: ServingCluster) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda i: patterns.post("/embed", {"text": f"text {i}"}), range(16)))
+
+    assert max(answer["batch"] for answer in answers) >= 4
+    assert all(len(answer["vector"]) == 64 for answer in answers)
+
+
+def test_own_code_stands_before_and_after_the_engine(patterns: ServingCluster) -> None:
+    status, answer, headers = ask(f"{patterns.url}/custom")
+
+    assert status == 200
+    assert headers["x-prepared-by"] == "serving.patterns.custom"
+    # "hello" and the instructions, four characters each.
+    assert answer["usage"]["prompt_tokens"] == 2 + 4
+
+
+def test_a_rollout_and_the_way_down_cut_no_stream(cluster: ServingCluster) -> None:
+    model = SimulatedModel(gpu="L4", max_num_seqs=32)
+    cluster.put([simulated(simulated=model, num_replicas=2, build="v1")])
+    before = {one["replica_id"] for one in cluster.deployment("chat", SERVER)["replicas"]}
+    results: list[Result] = []
+    traffic = threading.Thread(target=lambda: results.append(load(cluster.url, users=24, seconds=40)))
+    traffic.start()
+
+    cluster.put([simulated(simulated=model, num_replicas=2, build="v2")])
+    after = {one["replica_id"] for one in cluster.deployment("chat", SERVER)["replicas"]}
+    cluster.scale("chat", SERVER, 1)
+    cluster.wait(lambda: len(cluster.deployment("chat", SERVER)["replicas"]) == 1, 60, "one replica")
+    traffic.join()
+
+    (result,) = results
+    MEASURED.append(f"rollout and 2 to 1 under 24 users: {result.requests} streams, {result.failed} failed")
+    assert not before & after
+    assert result.failed == 0, result.problems
+    assert result.requests > 50
+
+
+class _Floors(BaseHTTPRequestHandler):
+    floor = 3
+
+    def do_GET(self) -> None:
+        floor = {"application": "chat", "deployment": SERVER, "replicas": self.floor, "age_s": 0.0}
+        body = json.dumps({"floors": [floor]}).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_serve_follows_the_floor_and_goes_on_without_the_controller(cluster: ServingCluster) -> None:
+    controller = ThreadingHTTPServer(("127.0.0.1", 0), _Floors)
+    threading.Thread(target=controller.serve_forever, daemon=True).start()
+    guided = GuidedArgs(
+        max_replicas=4,
+        target_ongoing_requests=4,
+        controller_url=f"http://127.0.0.1:{controller.server_port}",
+        floor_max_age_s=5,
+        downscale_delay_s=2,
+    )
+    cluster.put([simulated(simulated=SimulatedModel(gpu="L4"), guided=guided)])
+
+    def target() -> int:
+        return int(cluster.deployment("chat", SERVER)["target_num_replicas"])
+
+    followed = cluster.wait(lambda: target() == 3, 30, "the floor is followed")
+    controller.shutdown()
+    controller.server_close()
+    forgotten = cluster.wait(lambda: target() == 1, 60, "the floor is forgotten")
+    traffic = threading.Thread(target=load, args=(cluster.url,), kwargs={"users": 16, "seconds": 25})
+    traffic.start()
+    absorbed = cluster.wait(lambda: target() == 4, 25, "Serve scales by itself")
+    traffic.join()
+    MEASURED.append(f"guided: floor after {followed:.1f} s, forgotten {forgotten:.1f} s, own {absorbed:.1f} s")
+
+
+@pytest.mark.parametrize(
+    ("build", "code", "said"),
+    [
+        pytest.param({}, 0, "completed", id="a good build completes"),
+        pytest.param({"slowdown": 5.0}, 4, "taken back at", id="a slow build goes back by itself"),
+        pytest.param({"failing": 0.5}, 4, "more requests fail", id="a failing build goes back by itself"),
+    ],
+)
+def test_a_canary(cluster: ServingCluster, tmp_path: Path, build: dict[str, float], code: int, said: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("split-token")
+    split = example("canary")[2]
+    split["args"] = {
+        "stable": f"{cluster.url}/stable",
+        "canary": f"{cluster.url}/canary",
+        "token_file": str(token),
+    }
+    cluster.put(
+        [
+            simulated("stable", route="/stable", simulated=QUICK),
+            simulated("canary", route="/canary", simulated=SimulatedModel.model_validate({"gpu": "H100"} | build)),
+            split,
+        ]
+    )
+    results: list[Result] = []
+    stop = threading.Thread(
+        target=lambda: results.append(load(f"{cluster.url}/split", users=8, seconds=20, tokens=8)), daemon=True
+    )
+    stop.start()
+    command = [sys.executable, "-c", "from controller.cli.main import main; main()", "canary", f"{cluster.url}/split"]
+    command += [f"--token-file={token}", "--steps=10,50,100", "--hold=2", "--longest=15", "--min-requests=20"]
+    began = time.monotonic()
+
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=90, check=False
+    )
+
+    took = time.monotonic() - began
+    stop.join()
+    share = json.loads(urllib.request.urlopen(f"{cluster.url}/split/-/split", timeout=10).read())["share"]
+    MEASURED.append(f"canary {build or 'good'}: {done.stdout.splitlines()[-1:]} after {took:.0f} s")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout
+    assert share == (1.0 if code == 0 else 0.0)
+    # Clients never saw it: what the canary failed before its first byte went to the stable build.
+    assert results[0].failed == 0, results[0].problems
