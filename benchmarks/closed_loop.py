@@ -67,7 +67,7 @@ class Stream(asyncio.Protocol):
         self._over: asyncio.Future[str] | None = None
         self._arrived: list[tuple[float, int]] = []
         self._rest = b""
-        self._ended = False
+        self._ended = self._last_here = False
         self.tokens = 0
         self.transport: asyncio.Transport | None = None
 
@@ -97,6 +97,9 @@ class Stream(asyncio.Protocol):
         if not self._arrived and not self._rest and not data.startswith(b"HTTP/1.1 200"):
             self._finish(data.split(b"\r\n", 1)[0].decode(errors="replace"))
             return
+        if not self._arrived and not self._rest:
+            # A server that is about to leave says so with its last answer on a connection.
+            self._last_here = b"\r\nconnection: close\r\n" in data[:2000].lower()
         data = self._rest + data if self._rest else data
         cut = data.rfind(b"\n\n")
         whole, self._rest = (data[: cut + 2], data[cut + 2 :]) if cut >= 0 else (b"", data)
@@ -110,6 +113,9 @@ class Stream(asyncio.Protocol):
         # The body's end comes after the last event, perhaps on its own; only then may the next request go out.
         self._ended = self._ended or _END in whole or _END in self._rest
         if self._ended and data.endswith(_LAST_CHUNK):
+            if self._last_here and self.transport is not None:
+                self.transport.close()
+                self.transport = None
             self._finish("")
 
     def _finish(self, problem: str) -> None:

@@ -44,7 +44,7 @@ PATH = (
         "RAY_SERVE_HAPROXY_RETRY_ON",
         "conn-failure empty-response",
         "Sent again to another replica only while no byte of an answer has come. Without empty-response, a request that "
-        "meets the end of a leaving replica's kept connection ends in a closed connection: 6 of 336 in a rollout.",
+        "meets the end of a leaving replica's kept connection ends in a closed one.",
     ),
     Setting("RAY_SERVE_HAPROXY_RETRIES", "3", "One try for each of three replicas that vanish in the same second."),
     Setting("RAY_SERVE_HAPROXY_TCP_NODELAY", "1", "A token is a small write; Nagle's algorithm would hold it back."),
@@ -68,9 +68,7 @@ PATH = (
 
 FRESH_METRICS = (
     Setting("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1", "Guided mode reacts to what replicas report."),
-    Setting(
-        "RAY_metrics_report_interval_ms", "2000", "A target follows within 5 s, so its evidence may not be 10 s old."
-    ),
+    Setting("RAY_metrics_report_interval_ms", "2000", "A target follows within 5 s: its evidence may not be 10 s old."),
     Setting(
         "RAY_SERVE_STATUS_GAUGE_REPORT_INTERVAL_S",
         "2",
