@@ -97,7 +97,9 @@ async def run(
         metrics, latest = MetricsExporter(surface.leadership), LatestTick(clock)
         feed = Feed()
         timeline = Timeline(interval_s=lambda: policy_file.current.policy.control.interval_s, feed=feed)
-        around = Surroundings(clock=clock, session=session, client=client, log=log, observer=metrics, floors=FloorBoard(clock))
+        around = Surroundings(
+            clock=clock, session=session, client=client, log=log, observer=metrics, floors=FloorBoard(clock)
+        )
         asked = interventions(store, clock, policy_file)
         courier = _courier(settings, around, policy_file, metrics)
         cleanup.callback(courier.close)

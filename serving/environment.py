@@ -43,8 +43,8 @@ PATH = (
     Setting(
         "RAY_SERVE_HAPROXY_RETRY_ON",
         "conn-failure empty-response",
-        "Sent again to another replica only while no byte of an answer has come. Without empty-response, a request that "
-        "meets the end of a leaving replica's kept connection ends in a closed one.",
+        "Sent again to another replica only while no byte of an answer has come; without it, one that meets "
+        "the end of a leaving replica's kept connection ends in a closed connection.",
     ),
     Setting("RAY_SERVE_HAPROXY_RETRIES", "3", "One try for each of three replicas that vanish in the same second."),
     Setting("RAY_SERVE_HAPROXY_TCP_NODELAY", "1", "A token is a small write; Nagle's algorithm would hold it back."),
