@@ -65,7 +65,7 @@ class FloorBoard:
 
     def export(self, record: TickRecord) -> None:
         """Mean every floor anew that this tick still wants; one that is not renewed grows old and is forgotten."""
-        if record.mode != GUIDED:
+        if record.mode != GUIDED or (record.leading is not None and not record.leading.leads):
             self._floors.clear()
             return
         named = {one.decision.id for one in record.deployments}

@@ -138,7 +138,7 @@ class ControlLoop:
         thought = think(
             policy,
             snapshots,
-            before,
+            unclaimed(before) if mode is Mode.GUIDED else before,
             engine_work_of=self._perception.engine_work,
             history_of=self._perception.history,
             foresight=self._foresight,

@@ -112,9 +112,10 @@ async def test_what_would_reach_nobody_is_refused(world: SimpleNamespace, wanted
     assert floors(world.board) == {}
 
 
-def record(mode: str, *outcomes: tuple[int | None, OutcomeStatus]) -> SimpleNamespace:
+def record(mode: str, *outcomes: tuple[int | None, OutcomeStatus], leads: bool | None = None) -> SimpleNamespace:
     return SimpleNamespace(
         mode=mode,
+        leading=None if leads is None else SimpleNamespace(leads=leads),
         deployments=[
             SimpleNamespace(decision=decision(1, desired, action=Action.NONE), outcome=Outcome(id=CHAT, status=status))
             for desired, status in outcomes
@@ -136,6 +137,15 @@ def test_a_floor_is_meant_anew_by_each_tick_and_grows_old_without_one() -> None:
     assert (aged.replicas, aged.age_s) == (3, 7)
     assert (kept.replicas, kept.age_s) == (3, 7)
     assert (anew.replicas, anew.age_s) == (2, 0)
+
+
+def test_a_controller_that_does_not_lead_has_no_floors() -> None:
+    board = FloorBoard(VirtualClock())
+    board.export(record("guided", (3, OutcomeStatus.NOTHING_TO_DO), leads=True))
+    assert floors(board) == {str(CHAT): 3}
+
+    board.export(record("guided", (3, OutcomeStatus.NOTHING_TO_DO), leads=False))
+    assert board.read() == ()
 
 
 def test_a_refused_decision_is_no_floor_and_another_mode_has_none() -> None:
