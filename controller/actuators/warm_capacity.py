@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from controller.actuators.queueing import queueing
 from controller.actuators.warm_nodes import warm_nodes
 from controller.clients.kubernetes import KubernetesRefusedError
 from controller.clients.ray_clusters import RayClusters
@@ -17,9 +18,12 @@ from controller.clients.warm_objects import WarmLever, WarmShape, tolerations_of
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
 from controller.domain.layer import Layer
 from controller.domain.plan import OutcomeStatus
+from controller.domain.pools import NodePool
 from controller.errors import UnavailableError
 from controller.policy.cluster import ClusterPolicy, WarmCapacity
 from controller.ports import Clock, Leadership
+
+QUEUE = "provisioning_request"
 
 _Result = tuple[OutcomeStatus, str]
 
@@ -80,13 +84,20 @@ class WarmCapacityActuator:
 
     async def _outcome(self, step: LayerStep, found: ClusterFound, writing: _Writing) -> _Result:
         policy = self._policy()
-        pool = next((one.pool for one in policy.node_pools if one.name == step.name), None)
-        if pool is None:
+        wanted = next((one for one in policy.node_pools if one.name == step.name), None)
+        if wanted is None:
             return OutcomeStatus.REFUSED, f"the policy names no pool {step.name}"
-        if step.wanted > pool.max_nodes:
-            return OutcomeStatus.REFUSED, f"the policy allows at most {pool.max_nodes} nodes of {pool.name}"
+        if step.wanted > wanted.pool.max_nodes:
+            return OutcomeStatus.REFUSED, f"the policy allows at most {wanted.pool.max_nodes} nodes of {step.name}"
         if any(one.name == step.name and not one.autoscaled for one in found.pools or ()):
             return OutcomeStatus.NOTHING_TO_DO, f"nothing adds nodes to {step.name} by itself; its size is set"
+        if wanted.queued:
+            return await self._queued(step, found, wanted.pool, policy, writing)
+        return await self._warmed(step, found, wanted.pool, policy, writing)
+
+    async def _warmed(
+        self, step: LayerStep, found: ClusterFound, pool: NodePool, policy: ClusterPolicy, writing: _Writing
+    ) -> _Result:
         pools = [one.pool for one in policy.node_pools]
         groups = [one.group for one in policy.worker_groups]
         nodes = step.vacant
@@ -104,6 +115,27 @@ class WarmCapacityActuator:
         if status is not OutcomeStatus.REFUSED and stale:
             await self._dropped(stale, writing)
         return status, detail
+
+    async def _queued(
+        self, step: LayerStep, found: ClusterFound, pool: NodePool, policy: ClusterPolicy, writing: _Writing
+    ) -> _Result:
+        """Queue for what is missing; a request that waits is asked for once."""
+        writing.lever = QUEUE
+        to_do = queueing(step.wanted, pool.name, await self._store.queued.read(), found=found)
+        if to_do is None:
+            return OutcomeStatus.REFUSED, "which nodes there are is not known, so neither is how many are missing"
+        if not (to_do.ask or to_do.withdraw or to_do.forget):
+            return OutcomeStatus.NOTHING_TO_DO, ""
+        if objection := self._not_ours_to_act():
+            return OutcomeStatus.REFUSED, objection
+        writing.attempts += 1
+        if to_do.ask:
+            shape = await self._shape(pool.name, pool.gpus_per_node, policy)
+            await self._store.queued.ask(shape, nodes=to_do.ask, number=to_do.number)
+        for request in (*to_do.withdraw, *to_do.forget):
+            await self._store.queued.withdraw(request)
+        withdrawn = sum(request.nodes for request in to_do.withdraw)
+        return OutcomeStatus.APPLIED, f"queued for {to_do.ask} nodes of {pool.name} more, and {withdrawn} withdrawn"
 
     async def _kept(self, lever: WarmLever, shape: WarmShape, nodes: int, writing: _Writing) -> _Result:
         live = await self._store.find(lever, shape.pool)

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from controller.clients.kubernetes import Json, KubernetesClient, KubernetesRefusedError
+from controller.clients.queued_nodes import QueuedNodes
 from controller.clients.warm_objects import (
     WARM_LABEL,
     WarmLever,
@@ -44,6 +45,7 @@ class WarmCapacityStore:
     """Balloons and CapacityBuffers in one namespace. Only what carries this controller's labels is touched."""
 
     def __init__(self, *, client: KubernetesClient, namespace: str, clock: Clock) -> None:
+        self.queued = QueuedNodes(client=client, namespace=namespace)
         self._client = client
         self._namespace = namespace
         self._clock = clock

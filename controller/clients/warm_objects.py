@@ -101,6 +101,11 @@ def is_ours(thing: Mapping[str, Any], pool: str) -> bool:
     return bool(labels.get(WARM_LABEL) == pool and labels.get("app.kubernetes.io/managed-by") == "foreserve")
 
 
+def owned_labels(pool: str) -> dict[str, str]:
+    """Return the labels of what this controller made for a pool."""
+    return {**_OWNER, WARM_LABEL: pool}
+
+
 def digest_of(thing: Mapping[str, Any]) -> str | None:
     """Return the digest of the pod that it was made with."""
     annotations = thing.get("metadata", {}).get("annotations") or {}
@@ -122,7 +127,7 @@ def _metadata(shape: WarmShape, namespace: str, template: Json) -> Json:
     return {
         "name": name_of_pool(shape.pool),
         "namespace": namespace,
-        "labels": {**_OWNER, WARM_LABEL: shape.pool},
+        "labels": owned_labels(shape.pool),
         "annotations": {DIGEST: digest},
     }
 
@@ -131,7 +136,7 @@ def _template(shape: WarmShape) -> Json:
     small = {"cpu": "10m", "memory": "16Mi"}
     return {
         "metadata": {
-            "labels": {**_OWNER, WARM_LABEL: shape.pool},
+            "labels": owned_labels(shape.pool),
             "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
         },
         "spec": {

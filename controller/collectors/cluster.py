@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controller.clients.kubernetes import Json, KubernetesClient
+from controller.clients.queued_nodes import Queued
 from controller.clients.ray_clusters import LiveCluster, RayClusters
 from controller.clients.warm_capacity import Warm, WarmCapacityStore
 from controller.clients.warm_objects import WARM_LABEL
 from controller.collectors.kube_events import REASONS, Candidate, read_refusals
 from controller.collectors.kube_nodes import GROUP, PodsFound, read_nodes, read_pods
 from controller.collectors.kube_objects import gpus_of_pod, labels_of, name_of, over, part, parts, whole
+from controller.collectors.refusals import refusal_kind
 from controller.domain.cluster import ClusterFound, GroupFound, PoolsFound
 from controller.domain.nodes import Node
+from controller.domain.pools import VerdictKind
 from controller.domain.supply import Refusal
 from controller.errors import UnavailableError
 from controller.policy.cluster import ClusterPolicy
@@ -61,15 +64,15 @@ class KubernetesObserver:
     async def observe(self, now: float) -> ClusterFound:
         """Read everything at once; what cannot be read is None, and ``problems`` says why."""
         policy = self._policy()
-        live, pods, nodes, events, warm, pools = await asyncio.gather(
+        live, pods, nodes, events, (warm, queued), pools = await asyncio.gather(
             _kept(self._ray.live()),
             _kept(self._list("/api/v1/pods", fields="status.phase!=Succeeded,status.phase!=Failed")),
             _kept(self._list("/api/v1/nodes", labels=_any_pool(policy))),
             _kept(self._events()),
-            _kept(self._warm.read()),
+            asyncio.gather(_kept(self._warm.read()), _kept(self._queued(policy))),
             self._read_pools(now),
         )
-        read = _Read(live=live, pods=pods, nodes=nodes, events=events, warm=warm, pools=pools)
+        read = _Read(live=live, pods=pods, nodes=nodes, events=events, warm=warm, queued=queued, pools=pools)
         return _compose(policy, read, namespace=self._ray.namespace, now=now)
 
     async def close(self) -> None:
@@ -94,6 +97,9 @@ class KubernetesObserver:
         )
         return tuple(event for listing in lists for event in listing.items)
 
+    async def _queued(self, policy: ClusterPolicy) -> tuple[Queued, ...]:
+        return await self._warm.queued.read() if any(pool.queued for pool in policy.node_pools) else ()
+
     async def _read_pools(self, now: float) -> PoolsFound:
         return PoolsFound() if self._pools is None else await self._pools.read(now)
 
@@ -107,11 +113,12 @@ class _Read:
     nodes: tuple[Json, ...] | _Failed
     events: tuple[Json, ...] | _Failed
     warm: tuple[Warm, ...] | _Failed
+    queued: tuple[Queued, ...] | _Failed
     pools: PoolsFound
 
 
 def _compose(policy: ClusterPolicy, read: _Read, *, namespace: str, now: float) -> ClusterFound:
-    parts_read = (read.live, read.pods, read.nodes, read.events, read.warm)
+    parts_read = (read.live, read.pods, read.nodes, read.events, read.warm, read.queued)
     problems = [one.problem for one in parts_read if isinstance(one, _Failed)]
     warm: tuple[tuple[str, int], ...] | None = None
     if not isinstance(read.warm, _Failed):
@@ -132,7 +139,7 @@ def _compose(policy: ClusterPolicy, read: _Read, *, namespace: str, now: float) 
         groups=groups,
         pools=read.pools.pools,
         warm=warm,
-        events=(*_refusals(read.events, read.pods, policy, now), *read.pools.events),
+        events=(*_refusals(read.events, read.pods, policy, now), *_refused(read.queued), *read.pools.events),
         frozen=read.live.problem if isinstance(read.live, _Failed) else read.live.frozen,
         problems=(*problems, *read.pools.problems),
     )
@@ -163,6 +170,22 @@ def read_groups(live: LiveCluster, pods: PodsFound) -> tuple[tuple[GroupFound, .
             )
         )
     return tuple(groups), tuple(problems)
+
+
+def _refused(queued: tuple[Queued, ...] | _Failed) -> tuple[Refusal, ...]:
+    """Requests for nodes that failed, or whose nodes were taken back."""
+    if isinstance(queued, _Failed):
+        return ()
+    return tuple(
+        Refusal(
+            pool=one.pool,
+            at=one.over_at,
+            kind=refusal_kind(one.message) or VerdictKind.REFUSED,
+            detail=f"ProvisioningRequest {one.over}: {' '.join(one.message.split())[:200]}",
+        )
+        for one in queued
+        if one.failed and one.over_at is not None
+    )
 
 
 def _nodes_kept(warm: Iterable[Warm]) -> tuple[tuple[str, int], ...]:

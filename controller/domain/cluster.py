@@ -103,7 +103,8 @@ class LayerStep:
 class LayerOutcome:
     """What came of setting one target of one layer: a pool's nodes, or a worker group's bounds.
 
-    ``lever`` names what was moved (``capacity_buffer``, ``balloon``, ``pool_bounds``, ``pool_size``, ``ray_cluster``).
+    ``lever`` names what was moved (``capacity_buffer``, ``balloon``, ``pool_bounds``, ``pool_size``,
+    ``provisioning_request``, ``ray_cluster``).
     """
 
     layer: Layer

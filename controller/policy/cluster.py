@@ -131,11 +131,22 @@ class NodePoolPolicy(Section):
         description="Place in the order in which pools are drawn on; unset: 0 reservation, 1 on_demand, 2 spot, "
         "3 flex_start.",
     )
+    queued: bool = Field(
+        default=False,
+        description="Ask for its nodes by ProvisioningRequests: several together, whenever there is capacity.",
+    )
     price_per_hour: float | None = Field(default=None, ge=0, le=1e6, description="What one node costs an hour.")
     bounds: NodeBounds
     assumed_lead_s: PositiveSeconds | None = Field(
         default=None, description="Seconds from order to ready, before anything was measured."
     )
+
+    @model_validator(mode="after")
+    def _queue_of_flex_start(self) -> Self:
+        if self.queued and self.provisioning is not Provisioning.FLEX_START:
+            msg = f"queued goes with provisioning: flex_start; {self.name} has {self.provisioning}"
+            raise ValueError(msg)
+        return self
 
     @property
     def pool(self) -> NodePool:

@@ -15,13 +15,13 @@ from controller.collectors.cluster import KubernetesObserver
 from controller.domain.cluster import ClusterFound, LayerStep, PoolFound
 from controller.domain.layer import Layer
 from controller.domain.plan import OutcomeStatus
-from controller.domain.pools import PoolStatus
+from controller.domain.pools import PoolStatus, VerdictKind
 from controller.election.alone import Alone
 from controller.policy.cluster import ClusterPolicy
 from tests.kubernetes_api import Cluster, worker_group
 
 
-def policy(cluster: Cluster, lever: str = "balloon") -> ClusterPolicy:
+def policy(cluster: Cluster, lever: str = "balloon", *, queued: bool = False) -> ClusterPolicy:
     return ClusterPolicy.model_validate(
         {
             "warm_capacity": lever,
@@ -33,6 +33,7 @@ def policy(cluster: Cluster, lever: str = "balloon") -> ClusterPolicy:
                     "gpus_per_node": 2,
                     "zones": ["a"],
                     "bounds": {"max_nodes": 4},
+                    **({"provisioning": "flex_start", "queued": True} if queued else {}),
                 }
             ],
         }
@@ -42,20 +43,24 @@ def policy(cluster: Cluster, lever: str = "balloon") -> ClusterPolicy:
 class World:
     """The lever and the observer of one cluster."""
 
-    def __init__(self, cluster: Cluster, lever: str = "balloon") -> None:
+    def __init__(self, cluster: Cluster, lever: str = "balloon", *, queued: bool = False) -> None:
         self.cluster = cluster
+        self.queued = queued
         self.lever = lever
         clock = SystemClock()
         self.store = WarmCapacityStore(client=cluster.client, namespace=cluster.namespace, clock=clock)
         self.actuator = WarmCapacityActuator(
             store=self.store,
             ray=cluster.ray,
-            policy=lambda: policy(cluster, self.lever),
+            policy=lambda: policy(cluster, self.lever, queued=self.queued),
             clock=clock,
             leadership=Alone(),
         )
         self.observer = KubernetesObserver(
-            client=cluster.client, ray=cluster.ray, policy=lambda: policy(cluster, self.lever), warm=self.store
+            client=cluster.client,
+            ray=cluster.ray,
+            policy=lambda: policy(cluster, self.lever, queued=self.queued),
+            warm=self.store,
         )
 
     async def found(self) -> ClusterFound:
@@ -233,3 +238,46 @@ async def test_pods_that_cannot_be_made_are_told_as_a_problem(cluster: Cluster) 
         return [problem for problem in (await world.found()).problems if "warm capacity" in problem]
 
     assert "exceeded quota" in (await cluster.until(told))[0]
+
+
+async def test_nodes_of_a_queued_pool_are_asked_for_once_and_withdrawn_when_nobody_needs_them(
+    cluster: Cluster,
+) -> None:
+    await cluster.ray_cluster()
+    world = World(cluster, queued=True)
+    await cluster.node("n0", pool="gpu", gpus=2)
+
+    first, again = await world.want(3), await world.want(3)
+
+    assert (first.status, again.status) == (OutcomeStatus.APPLIED, OutcomeStatus.NOTHING_TO_DO)
+    assert first.lever == "provisioning_request"
+    [request] = await world.store.queued.read()
+    assert (request.nodes, request.over) == (2, "")
+    assert (await world.want(4)).status is OutcomeStatus.APPLIED
+    assert [one.nodes for one in await world.store.queued.read()] == [2, 1]
+    await world.want(3)
+    assert [one.nodes for one in await world.store.queued.read()] == [2]
+    await world.want(1)
+    assert await world.store.queued.read() == ()
+
+
+async def test_a_request_for_nodes_that_failed_is_a_refusal_of_its_pool(cluster: Cluster) -> None:
+    await cluster.ray_cluster()
+    world = World(cluster, queued=True)
+    await world.want(2)
+    [request] = await world.store.queued.read()
+    path = f"/apis/autoscaling.x-k8s.io/v1/namespaces/{cluster.namespace}/provisioningrequests/{request.name}"
+    condition = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "OutOfResources",
+        "message": "ZONE_RESOURCE_POOL_EXHAUSTED",
+        "lastTransitionTime": "2026-11-21T10:00:00Z",
+    }
+    await cluster.set_status(path, {"conditions": [condition]})
+
+    found = await world.found()
+
+    assert [(event.pool, event.kind) for event in found.events] == [(cluster.pool("gpu"), VerdictKind.STOCKED_OUT)]
+    assert (await world.want(2)).status is OutcomeStatus.APPLIED
+    assert [one.over for one in await world.store.queued.read()] == [""]
