@@ -29,6 +29,7 @@ def scaling_group(policy: Policy, *, every_s: int) -> Group:
             *_eyes(),
             *_forecast(policy),
             *_late_capacity(),
+            *_nodes(),
             _at_limit(),
             _budget_binding(),
             _second_writer(),
@@ -49,6 +50,15 @@ def _controller(control: ControlPolicy) -> Iterator[Alert]:
         team=Team.PLATFORM,
         summary="No Foreserve controller has been seen by Prometheus for five minutes.",
         impact="Replica targets stay where they are: the next burst is served late, idle GPUs stay paid for.",
+    )
+    yield Alert(
+        name="NoLeader",
+        expr=f"max by (cluster) ({selector(exported.LEADS)}) == 0",
+        hold="2m",
+        severity=Severity.PAGE,
+        team=Team.PLATFORM,
+        summary="Controllers run, and for two minutes none of them has been the one that acts.",
+        impact="Targets of replicas, workers and nodes stay where they are: the next burst is served late.",
     )
     yield Alert(
         name="ControllerStalled",
@@ -193,6 +203,30 @@ def _late_capacity() -> Iterator[Alert]:
         summary=summary,
         impact="Demand is still met; what was ordered ahead of it will not be there in time.",
         labels={"demand": "met"},
+    )
+
+
+def _nodes() -> Iterator[Alert]:
+    refused = selector(exported.UNPLACED, matches("obstacle", "stocked_out|quota|refused"))
+    late = selector(exported.SUPPLY_ORDERS, equals("status", "late"))
+    missing = f"max by (cluster) ({selector(exported.UNPLACED)} or {selector(exported.LATE_REPLICAS)}) > 0"
+    yield Alert(
+        name="GpuStockOut",
+        expr=f"max by (cluster, application, deployment, obstacle) ({refused}) > 0",
+        hold="5m",
+        severity=Severity.TICKET,
+        team=Team.CAPACITY,
+        summary=f"{_HERE}: {{{{ $value }}}} replicas have no node in any pool ({{{{ $labels.obstacle }}}}).",
+        impact="Demand that is foreseen, or here, is not served; no pool of the policy gives another node.",
+    )
+    yield Alert(
+        name="NodesLate",
+        expr=f"(max by (cluster, layer, key) ({late}) > 0) and on (cluster) ({missing})",
+        hold="2m",
+        severity=Severity.TICKET,
+        team=Team.PLATFORM,
+        summary="{{ $labels.layer }}s of {{ $labels.key }} that were ordered are past their deadline.",
+        impact="Replicas wait for them; the next pool in order is asked meanwhile.",
     )
 
 

@@ -8,6 +8,7 @@ from grafanalib.core import Template
 
 from controller.catalog import exported, scraped, watched
 from controller.catalog.promql import differs, equals, matches
+from dashboards.cluster import cluster_panels
 from dashboards.frame import dashboard
 from dashboards.panel import DATASOURCE, Panel, Query, Section, Shape, Unit, line
 from dashboards.query import of, quantile, total
@@ -32,6 +33,7 @@ def autoscaling() -> Any:
             Section("Wanted and there", _wanted()),
             Section("Why", _why()),
             Section("Lead time and capacity", _lead()),
+            Section("Nodes and workers", cluster_panels()),
             Section("What people, alerts and other systems ask and hear", _outside()),
             Section("Does the controller see and act?", _health()),
         ),

@@ -16,6 +16,7 @@ from controller.domain.snapshot import NOT_DEPLOYED
 from controller.domain.state import DeploymentMemory
 from controller.domain.workers import ReplicaShape
 from controller.planner.announced import announced
+from controller.planner.capacity.error_budget import careful
 from controller.planner.decide import PlanInput
 from controller.planner.size import Sizing, size
 from controller.planner.zero import NEGLIGIBLE_LOAD
@@ -115,7 +116,7 @@ def _sizing(given: PlanInput, ahead: Ahead, memory: DeploymentMemory, current: i
         given.snapshot,
         given.capacity,
         ahead.forecasts,
-        quantile=given.policy.forecast.target_quantile,
+        quantile=careful(given.policy.forecast.target_quantile, memory.capacity.record if memory.capacity else None),
         forecast_unavailable=ahead.forecast_unavailable,
         current=current,
         sustained=given.sustained,
