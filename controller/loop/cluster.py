@@ -30,6 +30,7 @@ from controller.ports import Clock, ClusterObserver
 
 _SHARE_OF_INTERVAL, _AT_MOST_S = 0.2, 5.0
 """Of one tick's time, for each of the two problems of a plan."""
+_ACTING = (Mode.DIRECT, Mode.GUIDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,8 @@ class PlannedCluster:
         """What keeps a step from being done: the mode, another leader, a store that fails, an upgrade."""
 
         def ask(step: LayerStep) -> LayerOutcome | None:
-            if mode is not Mode.DIRECT:
-                why = "" if mode is Mode.ADVISORY else "nodes and workers are set in direct mode only"
+            if mode not in _ACTING:
+                why = "" if mode is Mode.ADVISORY else "nodes and workers are set in direct and guided mode only"
                 return _outcome(step, OutcomeStatus.ADVISED, why)
             if other := standby():
                 return _outcome(step, OutcomeStatus.STANDBY, other)
