@@ -95,7 +95,9 @@ class ControllerApi:
             msg = f"the controller at {where} gave no answer within {_TIMEOUT_S:g} s"
             raise UnavailableError(msg) from None
         except (aiohttp.ClientError, OSError) as error:
-            msg = f"the controller at {where} cannot be reached ({error}); name it with --url or {URL_SETTING}"
+            number = getattr(getattr(error, "os_error", error), "errno", None)
+            reason = os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__
+            msg = f"the controller at {where} cannot be reached ({reason}); name it with --url or {URL_SETTING}"
             raise UnavailableError(msg) from None
         return _read(response.status, body, str(where))
 

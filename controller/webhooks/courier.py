@@ -7,9 +7,10 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,6 +24,8 @@ from controller.webhooks.news import Told, news, started, stopped
 from controller.webhooks.outbox import Backlog, Delivery, Outbox, OutboxError
 from controller.webhooks.rate import PerMinute
 from controller.webhooks.sender import Delivered, GiveUp, Result, Sender, TryAgain
+
+T = TypeVar("T")
 
 Replay = Callable[[int], Sequence[TickRecord]]
 """Returns the stored records that follow a tick, oldest first. May raise StoreError."""
@@ -97,6 +100,8 @@ class Courier:
         self._kept = Told()
         self._troubles: dict[str, str] = {}
         self._working = asyncio.Lock()
+        # A thread of its own: a slow disk here must keep nobody else waiting.
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
 
     def export(self, record: TickRecord) -> None:
         """Take over one record."""
@@ -121,14 +126,14 @@ class Courier:
 
     async def dead(self) -> list[dict[str, Any]]:
         """Return the newest dead letters. Raises OutboxError."""
-        found = [] if self._outbox is None else await asyncio.to_thread(self._outbox.dead)
+        found = [] if self._outbox is None else await self._aside(self._outbox.dead)
         return [letter(one) for one in found]
 
     async def retry(self, *, sink: str | None, event: str | None) -> int:
         """Let dead letters wait again; returns how many. Raises OutboxError."""
         if self._outbox is None:
             return 0
-        changed = await asyncio.to_thread(self._outbox.retry, sink=sink, event=event, now=self._clock.now())
+        changed = await self._aside(self._outbox.retry, sink=sink, event=event, now=self._clock.now())
         self._wake_lines()
         return changed
 
@@ -167,6 +172,7 @@ class Courier:
 
     def close(self) -> None:
         """Close the outbox."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
         if self._outbox is not None:
             self._outbox.close()
 
@@ -184,6 +190,10 @@ class Courier:
         await self._arrange(policy)
         await self._guarded("outbox", self._look)
 
+    async def _aside(self, work: Callable[..., T], *given: Any, **named: Any) -> T:
+        """Do something that may take long, beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *given, **named))
+
     async def _guarded(self, what: str, work: Callable[[], Any]) -> bool:
         """Do something that may fail, and say so once in the log until it works again."""
         try:
@@ -197,8 +207,8 @@ class Courier:
         return True
 
     async def _begin(self) -> None:
-        opened = await asyncio.to_thread(self._open)
-        kept = await asyncio.to_thread(opened.told)
+        opened = await self._aside(self._open)
+        kept = await self._aside(opened.told)
         now = self._clock.now()
         self._told = self._kept = kept or Told(at=now)
         self._outbox = opened
@@ -208,7 +218,7 @@ class Courier:
 
     async def _catch_up(self, before: float = float("inf")) -> None:
         """Tell what was recorded, up to a tick, and did not come to be told: by an earlier process, or in a rush."""
-        while self._told.tick and (missed := await asyncio.to_thread(self._replay, self._told.tick)):
+        while self._told.tick and (missed := await self._aside(self._replay, self._told.tick)):
             for record in missed:
                 if record.tick >= before:
                     return
@@ -233,7 +243,7 @@ class Courier:
         addressed = [(event, _wanted_by(event, sinks)) for event in events]
         if events or _moved(self._kept, told):
             outbox = self._the_outbox()
-            lost = await asyncio.to_thread(outbox.take, addressed, told, now=self._clock.now())
+            lost = await self._aside(outbox.take, addressed, told, now=self._clock.now())
             self._kept = told
             if lost:
                 self._log.error("webhooks_overflowed", dead_letters=lost)
@@ -242,7 +252,7 @@ class Courier:
             self._wake_lines()
 
     async def _look(self) -> None:
-        self._backlogs = await asyncio.to_thread(self._the_outbox().backlogs)
+        self._backlogs = await self._aside(self._the_outbox().backlogs)
 
     async def _arrange(self, policy: WebhookPolicy) -> None:
         """Have one line for each sink as it is in the policy now."""
@@ -254,7 +264,7 @@ class Courier:
         ]
         await self._end_lines(ended)
         for name in set(self._backlogs) - set(wanted):
-            if await self._guarded(name, partial(asyncio.to_thread, self._the_outbox().drop, name)):
+            if await self._guarded(name, partial(self._aside, self._the_outbox().drop, name)):
                 self._log.info("webhook_sink_gone", sink=name)
         for name, sink in wanted.items():
             if name not in self._lines:
@@ -291,7 +301,7 @@ class Courier:
     async def _deliver_next(
         self, outbox: Outbox, sink: SinkPolicy, sender: Sender, pace: PerMinute, wake: asyncio.Event
     ) -> None:
-        delivery = await asyncio.to_thread(outbox.next, sink.name)
+        delivery = await self._aside(outbox.next, sink.name)
         now = self._clock.now()
         wait_s = _LOOK_S if delivery is None else max(delivery.next_at - now, pace.wait_s(now))
         if delivery is None or wait_s > 0:
@@ -306,15 +316,15 @@ class Courier:
         """Note what came of an attempt; returns it in one word."""
         now = self._clock.now()
         if isinstance(result, Delivered):
-            await asyncio.to_thread(outbox.delivered, delivery)
+            await self._aside(outbox.delivered, delivery)
             return "delivered"
         self._log.warning("webhook_not_delivered", sink=sink.name, event_id=delivery.event.id, problem=result.why)
         too_old = now - delivery.event.at >= sink.give_up_after_s
         if isinstance(result, GiveUp) or (too_old and isinstance(result, TryAgain)):
-            await asyncio.to_thread(outbox.give_up, delivery, why=result.why)
+            await self._aside(outbox.give_up, delivery, why=result.why)
             return "dead"
         wait_s = max(result.after_s, self._backoff.wait_s(delivery.attempts, self._draw))
-        await asyncio.to_thread(outbox.put_off, delivery, until=now + wait_s, why=result.why)
+        await self._aside(outbox.put_off, delivery, until=now + wait_s, why=result.why)
         return "failed"
 
     def _wake_lines(self) -> None:

@@ -148,7 +148,7 @@ def test_no_controller_there_is_unavailable() -> None:
     result = CliRunner().invoke(app, ["approvals", "--url", "http://127.0.0.1:1"])
 
     assert isinstance(result.exception, UnavailableError)
-    assert "cannot be reached" in str(result.exception)
+    assert "127.0.0.1:1 cannot be reached (Connection refused); name it with --url" in str(result.exception)
 
 
 @contextmanager

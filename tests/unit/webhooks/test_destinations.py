@@ -1,5 +1,9 @@
 """Addresses that nothing is sent to, however they are written or named."""
 
+import asyncio
+import socket
+import threading
+
 import pytest
 
 from controller.webhooks.destinations import ForbiddenAddressError, GuardedResolver, check, networks
@@ -62,3 +66,14 @@ async def test_a_name_that_leads_to_an_allowed_one_is_resolved() -> None:
     found = await GuardedResolver(networks(["127.0.0.0/8", "::1/128"])).resolve("localhost", 80)
 
     assert found
+
+
+async def test_a_name_server_that_hangs_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) and [])
+    hanging = [asyncio.create_task(GuardedResolver(()).resolve(f"{number}.example")) for number in range(40)]
+    try:
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
+    finally:
+        released.set()
+        await asyncio.gather(*hanging)
