@@ -40,7 +40,7 @@ from controller.loop.unrecorded import NothingKept
 from controller.on_kubernetes import on_kubernetes
 from controller.policy.load import PolicyFile
 from controller.policy.model import Mode
-from controller.ports import Exporter, LoopEvent, StoreError
+from controller.ports import Exporter, Leadership, LoopEvent, StoreError
 from controller.settings import Settings
 from controller.store.reader import StoreReader
 from controller.store.sqlite import SqliteStore
@@ -101,7 +101,8 @@ async def run(
             clock=clock, session=session, client=client, log=log, observer=metrics, floors=FloorBoard(clock)
         )
         asked = interventions(store, clock, policy_file)
-        courier = _courier(settings, around, policy_file, metrics)
+        courier = _courier(settings, around, policy_file, metrics, surface.leadership)
+        standby = partial(_standby, surface.leadership)
         cleanup.callback(courier.close)
         exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier, around.floors]
         loop = control_loop(
@@ -127,7 +128,7 @@ async def run(
             refused=lambda reason: metrics.count(exported.API_REFUSALS, reason),
             floors=around.floors.read,
         )
-        add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock)
+        add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock, standby=standby)
         shown = Shown(
             timeline=timeline,
             feed=feed,
@@ -142,7 +143,7 @@ async def run(
             routes.include_router(router)
         cleanup.callback(feed.close)
         await asyncio.to_thread(recall, timeline, settings.store, policy_file.current.policy)
-        taking = receivers(around, asked, shelf=store, policy=policy_file, count=metrics.count)
+        taking = receivers(around, asked, shelf=store, policy=policy_file, count=metrics.count, standby=standby)
         add_webhooks(routes, take=taking.take, courier=courier)
         server = ApiServer(routes, listening)
         for sentence in (
@@ -242,7 +243,19 @@ def _note_end(log: FilteringBoundLogger, event: str, task: asyncio.Task[None]) -
         log.error(event, problem=f"{type(error).__name__}: {error}")
 
 
-def _courier(settings: Settings, around: Surroundings, policy_file: PolicyFile, metrics: MetricsExporter) -> Courier:
+def _standby(leadership: Leadership | None) -> str | None:
+    if leadership is None or leadership.may_act():
+        return None
+    return f"another controller acts, so ask that one: {leadership.standing}"
+
+
+def _courier(
+    settings: Settings,
+    around: Surroundings,
+    policy_file: PolicyFile,
+    metrics: MetricsExporter,
+    leadership: Leadership | None,
+) -> Courier:
     courier = Courier(
         outbox=lambda: Outbox(outbox_path(settings.store)),
         clock=around.clock,
@@ -251,6 +264,7 @@ def _courier(settings: Settings, around: Surroundings, policy_file: PolicyFile, 
         log=around.log,
         count=metrics.count,
         version=installed("foreserve"),
+        leadership=leadership,
     )
     metrics.also(courier.series)
     return courier

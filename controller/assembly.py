@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -82,9 +82,15 @@ def interventions(shelf: Shelf, clock: Clock, policy_source: PolicySource) -> In
 
 
 def receivers(
-    around: Surroundings, asked: Interventions, shelf: Shelf, policy: PolicySource, count: Count
+    around: Surroundings,
+    asked: Interventions,
+    *,
+    shelf: Shelf,
+    policy: PolicySource,
+    count: Count,
+    standby: Callable[[], str | None],
 ) -> Receivers:
-    """Build what takes webhooks. Raises StoreError."""
+    """Build what takes webhooks; ``standby`` says why another controller acts. Raises StoreError."""
     return Receivers(
         policy=lambda: policy.current.policy.webhooks,
         overrides=asked.overrides,
@@ -93,6 +99,7 @@ def receivers(
         clock=around.clock,
         count=count,
         log=around.log,
+        standby=standby,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,10 +42,25 @@ class AnswerBody(_Body):
     note: Annotated[str, Field(max_length=500)] = ""
 
 
-def add_interventions(app: FastAPI, *, overrides: OverrideBoard, approvals: ApprovalBoard, clock: Clock) -> None:
-    """Add the endpoints. Those that change something are behind ``controller.api.access``, as all are."""
-    app.include_router(_overrides(overrides, clock))
-    app.include_router(_approvals(approvals))
+def add_interventions(
+    app: FastAPI,
+    *,
+    overrides: OverrideBoard,
+    approvals: ApprovalBoard,
+    clock: Clock,
+    standby: Callable[[], str | None] = lambda: None,
+) -> None:
+    """Add the endpoints. Those that change something are behind ``controller.api.access``, as all are.
+
+    ``standby`` says why another controller acts, None while this one does: only that one is to be asked.
+    """
+
+    def acts(request: Request) -> None:
+        if request.method not in {"GET", "HEAD"} and (why := standby()) is not None:
+            raise HTTPException(503, why)
+
+    for routes in (_overrides(overrides, clock), _approvals(approvals)):
+        app.include_router(routes, dependencies=[Depends(acts)])
     app.exception_handler(BadInputError)(_answering(422))
     app.exception_handler(UnknownProposalError)(_answering(404))
     app.exception_handler(StaleProposalError)(_answering(409))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from controller.domain.event import Fact, Gravity, Topic
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, OrderStatus, OutcomeStatus, Reason
+from controller.domain.pools import VerdictKind
 from controller.domain.reading import Known, Reading
 from controller.domain.record import DeploymentRecord, TickRecord
 
@@ -44,6 +45,7 @@ def situation(record: TickRecord) -> Situation:
     lasting = [
         *(one for entry in record.deployments for one in _of_deployment(entry)),
         *_late(record),
+        *_verdicts(record),
         *_overrides(record),
     ]
     happened = [*(one for entry in record.deployments for one in _applied(entry)), *_fights(record)]
@@ -168,6 +170,20 @@ def _late(record: TickRecord) -> Iterator[Condition]:
                 deployment=order.id,
                 facts={"from": order.from_replicas, "to": order.to_replicas, "deadline": order.deadline},
             )
+
+
+def _verdicts(record: TickRecord) -> Iterator[Condition]:
+    """What node pools do not give, and why."""
+    for verdict in () if record.cluster is None else record.cluster.verdicts:
+        topic = Topic.CAPACITY_LATE if verdict.kind is VerdictKind.LATE else Topic.STOCK_OUT
+        place = f"{verdict.pool} in {verdict.zone}" if verdict.zone else verdict.pool
+        yield Condition(
+            key=f"{topic}/{verdict.pool}/{verdict.zone or ''}/{verdict.kind.value}",
+            topic=topic,
+            gravity=Gravity.ERROR,
+            summary=f"node pool {place} gives no nodes ({verdict.kind.value.replace('_', ' ')}): {verdict.detail}",
+            facts={"pool": verdict.pool, "zone": verdict.zone, "kind": verdict.kind.value, "until": verdict.until},
+        )
 
 
 def _overrides(record: TickRecord) -> Iterator[Condition]:

@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from controller.catalog.metric import Series
 from controller.domain.event import Event, Topic
 from controller.domain.record import TickRecord
 from controller.policy.webhooks import SinkPolicy, WebhookPolicy
-from controller.ports import Clock, Count, StoreError
+from controller.ports import Clock, Count, Leadership, StoreError
 from controller.webhooks.news import Told, news, started, stopped
 from controller.webhooks.outbox import Backlog, Delivery, Outbox, OutboxError
 from controller.webhooks.rate import PerMinute
@@ -78,10 +78,14 @@ class Courier:
         log: FilteringBoundLogger,
         count: Count,
         version: str,
+        leadership: Leadership | None = None,
         backoff: Backoff | None = None,
         draw: random.Random | None = None,
     ) -> None:
-        """``outbox`` opens the file; it is called once there is a sink. It may raise OutboxError."""
+        """``outbox`` opens the file; it is called once there is a sink. It may raise OutboxError.
+
+        Of several controllers the one that leads tells.
+        """
         self._open = outbox
         self._outbox: Outbox | None = None
         self._clock = clock
@@ -90,6 +94,7 @@ class Courier:
         self._log = log
         self._count = count
         self._version = version
+        self._leadership = leadership
         self._backoff = backoff or Backoff()
         self._draw = draw or random.Random()  # noqa: S311 - jitter
         self._fresh: deque[TickRecord] = deque(maxlen=_MOST_FRESH)
@@ -105,7 +110,7 @@ class Courier:
 
     def export(self, record: TickRecord) -> None:
         """Take over one record."""
-        if self._policy().out:
+        if self._policy().out and not _is_onlookers(record):
             self._fresh.append(record)
             self._wake.set()
 
@@ -161,7 +166,7 @@ class Courier:
     async def tell_stop(self, *, within_s: float) -> None:
         """Write that the controller stops, and give the sinks a moment to hear of it."""
         await self._work()
-        if self._outbox is None:
+        if self._outbox is None or not self._leads():
             return
         await self._guarded("outbox", self._take_stop)
         self._wake_lines()
@@ -182,13 +187,16 @@ class Courier:
 
     async def _work_once(self) -> None:
         policy = self._policy()
-        if policy.out and self._outbox is None:
+        if policy.out and self._outbox is None and self._leads():
             await self._guarded("outbox", self._begin)
         if self._outbox is None:
             return
         await self._guarded("outbox", self._take_records)
         await self._arrange(policy)
         await self._guarded("outbox", self._look)
+
+    def _leads(self) -> bool:
+        return self._leadership is None or self._leadership.may_act()
 
     async def _aside(self, work: Callable[..., T], *given: Any, **named: Any) -> T:
         """Do something that may take long, beside the loop."""
@@ -222,16 +230,21 @@ class Courier:
             for record in missed:
                 if record.tick >= before:
                     return
-                await self._keep(*news(self._told, record))
+                await self._keep(*self._news(record))
 
     async def _take_records(self) -> None:
         while self._fresh:
             record = self._fresh[0]
             if record.tick > self._told.tick + 1 and record.at - self._told.at < _OLDEST_S:
                 await self._catch_up(record.tick)
-            await self._keep(*news(self._told, record))
+            await self._keep(*self._news(record))
             if self._fresh and self._fresh[0] is record:
                 self._fresh.popleft()
+
+    def _news(self, record: TickRecord) -> tuple[tuple[Event, ...], Told]:
+        if _is_onlookers(record):
+            return (), replace(self._told, tick=record.tick, at=record.at)
+        return news(self._told, record)
 
     async def _take_stop(self) -> None:
         await self._keep(*stopped(self._told, now=self._clock.now()))
@@ -355,6 +368,11 @@ async def _within(seconds: float, wake: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await wake.wait()
+
+
+def _is_onlookers(record: TickRecord) -> bool:
+    """Whether another controller acted in that tick."""
+    return record.leading is not None and not record.leading.leads
 
 
 def _moved(kept: Told, told: Told) -> bool:

@@ -71,8 +71,10 @@ class Receivers:
         clock: Clock,
         count: Count,
         log: FilteringBoundLogger,
+        standby: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Take up what an earlier process remembered. Raises StoreError."""
+        """Take up what an earlier process remembered; ``standby`` says why another one acts. Raises StoreError."""
+        self._standby = standby
         self._policy = policy
         self._overrides = overrides
         self._approvals = approvals
@@ -108,6 +110,8 @@ class Receivers:
 
     def _take(self, receiver: ReceiverPolicy, headers: Mapping[str, str], body: bytes) -> list[str]:
         name = self._authenticate(receiver, headers, body)
+        if (why := self._standby()) is not None:
+            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "failed", why)
         now = self._clock.now()
         if not self._pace(receiver).take(now):
             sentence = f"more than {receiver.rate_per_minute} webhooks within a minute (rate_per_minute)"

@@ -41,11 +41,12 @@ async def served(tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
         registry=MetricsExporter().registry,
         tokens=lambda: parse_tokens(f"alice act {ACT}\ngrafana read {READ}", "tokens"),
     )
-    add_interventions(app, overrides=overrides, approvals=approvals, clock=clock)
+    scene = SimpleNamespace(clock=clock, overrides=overrides, approvals=approvals, store=store, elsewhere=None)
+    add_interventions(app, overrides=overrides, approvals=approvals, clock=clock, standby=lambda: scene.elsewhere)
     server = ApiServer(app, listen("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve())
-    async with aiohttp.ClientSession(server.address) as session:
-        yield SimpleNamespace(session=session, clock=clock, overrides=overrides, approvals=approvals, store=store)
+    async with aiohttp.ClientSession(server.address) as scene.session:
+        yield scene
     server.stop()
     await serving
     store.close()
@@ -168,3 +169,10 @@ async def test_a_store_that_cannot_be_written_refuses_and_nothing_begins(served:
     assert status == 503
     assert "s.db" in answer["detail"]
     assert served.overrides.in_force(1000.0) == ()
+
+
+async def test_where_another_controller_acts_that_one_is_to_be_asked(served: SimpleNamespace) -> None:
+    served.elsewhere = "another controller acts, so ask that one: pod-b leads"
+
+    assert await call(served, "POST", "overrides", HOLD) == (503, {"detail": served.elsewhere})
+    assert await call(served, "GET", "overrides") == (200, [])

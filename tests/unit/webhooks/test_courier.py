@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from structlog.testing import CapturingLogger
 
 from controller.catalog import exported
 from controller.clock import SystemClock
+from controller.domain.cluster_record import Leading
 from controller.domain.record import TickRecord
 from controller.policy.webhooks import WebhookPolicy
 from controller.webhooks.courier import Backoff, Courier
@@ -285,6 +286,40 @@ async def test_a_changed_policy_changes_the_sinks_at_once(tmp_path: Path) -> Non
             await until(lambda: len(second.received) == 1)
 
     assert len(first.received) == 1
+
+
+async def test_of_several_controllers_the_one_that_leads_tells(tmp_path: Path) -> None:
+    class Standing:
+        leads, term, standing = False, 1, "pod-b leads"
+
+        def may_act(self) -> bool:
+            return self.leads
+
+    def onlooking(here: Station) -> TickRecord:
+        made = replace(here.next_record(), leading=Leading(leads=False, term=1, standing="pod-b leads"))
+        here.stored[-1] = made
+        return made
+
+    async with SinkServer() as server:
+        here, standing = station(tmp_path, sink(server.url)), Standing()
+        async with here.running(leadership=standing) as courier:
+            for _ in range(3):
+                courier.export(onlooking(here))
+            await asyncio.sleep(0.05)
+            await courier.tell_stop(within_s=1)
+            assert not here.path.exists()
+            standing.leads = True
+            courier.export(here.next_record())
+            await until(lambda: len(server.received) == 2)
+            courier.export(onlooking(here))
+            courier.export(here.next_record())
+            await until(lambda: len(server.received) == 3)
+
+    assert [one.json["type"].split(".")[2] for one in server.received] == [
+        "controller_up",
+        "decision_applied",
+        "decision_applied",
+    ]
 
 
 async def test_without_sinks_there_is_no_outbox(tmp_path: Path) -> None:

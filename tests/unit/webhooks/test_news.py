@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.domain.cluster_record import ClusterRecord
 from controller.domain.event import Event, Gravity, Phase, Topic
 from controller.domain.override import Override, OverrideAction
 from controller.domain.plan import Action, Conflict, Order, OrderStatus, Outcome, OutcomeStatus, Reason, Step
+from controller.domain.pools import PoolVerdict, VerdictKind
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.record import TickRecord
 from controller.domain.snapshot import Latency
@@ -62,6 +64,14 @@ def test_a_target_that_was_set_is_told_each_time_with_its_reason() -> None:
 
 
 LATE = Order(id=CHAT, ordered_at=900.0, from_replicas=2, to_replicas=3, deadline=945.0, status=OrderStatus.LATE)
+NO_GPUS = PoolVerdict(
+    pool="l4-spot",
+    kind=VerdictKind.STOCKED_OUT,
+    since=900.0,
+    until=9999.0,
+    detail="ZONE_RESOURCE_POOL_EXHAUSTED",
+    zone="europe-west4-a",
+)
 HOLD = Override(
     id="ov-1",
     action=OverrideAction.RAISE_FLOOR,
@@ -92,6 +102,20 @@ HOLD = Override(
             {"entry": replace(QUIET, standings=(standing(trusted=False, coverage=0.7),))},
             Topic.FORECAST_NOT_TRUSTED,
             "chat/LLMServer:tiny: the forecast of ongoing_requests 120 s ahead covers 70% and is not used",
+        ),
+        (
+            {"cluster": ClusterRecord(verdicts=(NO_GPUS,))},
+            Topic.STOCK_OUT,
+            "node pool l4-spot in europe-west4-a gives no nodes (stocked out): ZONE_RESOURCE_POOL_EXHAUSTED",
+        ),
+        (
+            {
+                "cluster": ClusterRecord(
+                    verdicts=(replace(NO_GPUS, kind=VerdictKind.LATE, zone=None, detail="not there"),)
+                )
+            },
+            Topic.CAPACITY_LATE,
+            "node pool l4-spot gives no nodes (late): not there",
         ),
         (
             {"entry": outcome(OutcomeStatus.AWAITING, proposal="p-1")},

@@ -77,6 +77,7 @@ async def served(tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
             clock=clock,
             count=count,
             log=structlog.wrap_logger(logger),
+            standby=lambda: scene.elsewhere,
         )
 
     app = api(
@@ -89,6 +90,7 @@ async def served(tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
     scene = SimpleNamespace(
         clock=clock, store=store, counted=counted, overrides=overrides, approvals=approvals, logger=logger
     )
+    scene.elsewhere = None
     scene.receivers = receivers()
 
     def take(*given: Any) -> Any:
@@ -380,6 +382,14 @@ async def test_a_store_that_cannot_be_written_has_the_sender_try_again(served: S
     status, _ = await post(served, message(alert()))
 
     assert status == 503
+    assert in_force(served) == []
+
+
+async def test_where_another_controller_acts_the_sender_is_told_to_ask_that_one(served: SimpleNamespace) -> None:
+    served.elsewhere = "another controller acts, so ask that one: pod-b leads"
+
+    assert await post(served, message(alert())) == (503, {"detail": served.elsewhere})
+    assert (await post(served, message(alert()), {}))[0] == 401
     assert in_force(served) == []
 
 
