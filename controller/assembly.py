@@ -13,7 +13,13 @@ from controller.actuators.approval import ApprovalActuator
 from controller.actuators.serve_direct import ServeDirectActuator
 from controller.actuators.serve_guided import FloorBoard, ServeGuidedActuator
 from controller.clients.serve import ServeClient
-from controller.collectors.discovery import DashboardDiscovery, Discovery, SdFileDiscovery, StaticDiscovery
+from controller.collectors.discovery import (
+    DashboardDiscovery,
+    Discovery,
+    SdFileDiscovery,
+    ServeProxyDiscovery,
+    StaticDiscovery,
+)
 from controller.collectors.haproxy import HAProxyCollector
 from controller.collectors.prometheus import PrometheusCollector
 from controller.collectors.ray_agents import RayAgentsCollector
@@ -167,6 +173,9 @@ def metrics_collectors(settings: Settings, *, session: aiohttp.ClientSession, cl
         collectors["ray"] = RayAgentsCollector(discovery=_discovery(settings, session), session=session, clock=clock)
     if settings.haproxy_urls:
         collectors["haproxy"] = HAProxyCollector(urls=settings.haproxy_urls, session=session, clock=clock)
+    elif settings.haproxy_port:
+        found = ServeProxyDiscovery(serve_client(settings, session), port=settings.haproxy_port)
+        collectors["haproxy"] = HAProxyCollector(discovery=found, session=session, clock=clock)
     return collectors
 
 

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     haproxy_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="HAProxy's Prometheus endpoints, as a comma-separated list."
     )
+    haproxy_port: int | None = Field(
+        default=None, ge=1, le=65_535, description="HAProxy's Prometheus port, on each node where Serve has a proxy."
+    )
     prometheus_url: str | None = Field(
         default=None, description="Prometheus-compatible API to ask instead of Ray's agents and HAProxy."
     )
@@ -129,6 +132,13 @@ class Settings(BaseSettings):
     def _one_list_of_tokens(self) -> Self:
         if self.api_tokens is not None and self.api_tokens_file is not None:
             msg = "give api_tokens or api_tokens_file, not both: which of them would hold?"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_find_haproxy(self) -> Self:
+        if self.haproxy_urls and self.haproxy_port:
+            msg = "give haproxy_urls or haproxy_port, not both: each is a way to find HAProxy"
             raise ValueError(msg)
         return self
 

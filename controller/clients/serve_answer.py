@@ -44,6 +44,7 @@ def read_applications(body: bytes) -> ServeState:
             _application(name, app, answer.target_capacity) for name, app in answer.applications.items()
         ),
         head_node_id=answer.controller_info.node_id,
+        proxies=tuple(sorted({one.node_ip for one in answer.proxies.values() if one.node_ip and one.serves})),
     )
 
 
@@ -87,7 +88,18 @@ class _Controller(_Wire):
     node_id: str | None = None
 
 
+class _Proxy(_Wire):
+    node_ip: str | None = None
+    status: str = ""
+
+    @property
+    def serves(self) -> bool:
+        """Whether clients may be sent to it; one that is unhealthy must be seen to be."""
+        return self.status not in {"STARTING", "DRAINED"}
+
+
 class _Answer(_Wire):
+    proxies: dict[str, _Proxy] = {}
     applications: dict[str, _Application]
     controller_info: _Controller = _Controller()
     target_capacity: float | None = None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from controller.clients.serve import ServeClient
 from controller.collectors.pages import FetchError, check_url, fetch
 from controller.errors import BadInputError, UnavailableError
 
@@ -88,6 +89,21 @@ class DashboardDiscovery:
             msg = f"{self._url}: {error}{hint}"
             raise UnavailableError(msg) from error
         return _parse(content, where=self._url, skipped_ports=self._skipped_ports)
+
+
+class ServeProxyDiscovery:
+    """HAProxy on every node that Serve says has a proxy, at one port: for clusters whose nodes come and go."""
+
+    def __init__(self, client: ServeClient, *, port: int) -> None:
+        self._client = client
+        self._port = port
+
+    async def targets(self) -> Sequence[str]:
+        """Ask Serve."""
+        addresses = (await self._client.applications()).proxies
+        return tuple(
+            f"http://[{one}]:{self._port}" if ":" in one else f"http://{one}:{self._port}" for one in addresses
+        )
 
 
 def _parse(content: bytes, *, where: str, skipped_ports: frozenset[int]) -> tuple[str, ...]:

@@ -90,6 +90,8 @@ class ServeState:
     applications: tuple[ApplicationState, ...]
     head_node_id: str | None = None
     """Where Serve's controller runs; replicas there are stopped last."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of the nodes that have a proxy, sorted; not those where one only starts or has been drained."""
 
     def deployment(self, wanted: DeploymentId) -> DeploymentState | None:
         """Find one deployment, or None when it is not deployed."""

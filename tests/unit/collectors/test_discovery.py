@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 
+import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
-from controller.collectors.discovery import DashboardDiscovery, SdFileDiscovery, StaticDiscovery
+from controller.clients.serve import ServeUnavailableError
+from controller.clients.serve_answer import read_applications
+from controller.collectors.discovery import (
+    DashboardDiscovery,
+    SdFileDiscovery,
+    ServeProxyDiscovery,
+    StaticDiscovery,
+)
+from controller.collectors.haproxy import HAProxyCollector
+from controller.domain.serve import ServeState
 from controller.errors import BadInputError, UnavailableError
 
 AS_RAY_WRITES_IT = [
@@ -100,3 +111,49 @@ async def test_a_static_list_is_given_back_and_must_hold_urls():
     assert await StaticDiscovery(["http://a:8080"]).targets() == ("http://a:8080",)
     with pytest.raises(BadInputError, match="'a:8080' is not an endpoint; expected a URL like http://"):
         StaticDiscovery(["a:8080"])
+
+
+class _Serve:
+    """Serve's account of where its proxies are; None: no answer."""
+
+    def __init__(self, *proxies: str) -> None:
+        self.proxies: tuple[str, ...] | None = proxies
+
+    async def applications(self) -> ServeState:
+        if self.proxies is None:
+            msg = "Serve does not answer"
+            raise ServeUnavailableError(msg)
+        return ServeState(applications=(), proxies=self.proxies)
+
+
+async def test_haproxy_is_looked_for_where_serve_has_a_proxy() -> None:
+    found = await ServeProxyDiscovery(_Serve("10.0.0.3", "fd00::1"), port=9101).targets()
+
+    assert found == ("http://10.0.0.3:9101", "http://[fd00::1]:9101")
+
+
+async def test_while_serve_does_not_answer_the_known_haproxies_are_scraped_and_the_gap_is_told(
+    serve_page, clock
+) -> None:
+    url = URL(await serve_page(b"# TYPE haproxy_backend_current_queue gauge\nhaproxy_backend_current_queue 1\n"))
+    serve = _Serve(url.host)
+    async with aiohttp.ClientSession() as session:
+        discovery = ServeProxyDiscovery(serve, port=url.port)
+        collector = HAProxyCollector(discovery=discovery, session=session, clock=clock)
+        before = await collector.collect(1.0)
+        serve.proxies = None
+        after = await collector.collect(2.0)
+
+    assert [scrape.ok for scrape in before] == [True]
+    assert [(scrape.source, scrape.ok) for scrape in after] == [
+        ("haproxy/discovery", False),
+        (before[0].source, True),
+    ]
+
+
+def test_proxies_that_start_or_are_drained_are_not_looked_for() -> None:
+    statuses = ("HEALTHY", "UNHEALTHY", "STARTING", "DRAINING", "DRAINED")
+    proxies = {str(index): {"node_ip": f"10.0.0.{index}", "status": one} for index, one in enumerate(statuses)}
+    answer = json.dumps({"applications": {}, "proxies": proxies}).encode()
+
+    assert read_applications(answer).proxies == ("10.0.0.0", "10.0.0.1", "10.0.0.3")
