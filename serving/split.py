@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import hmac
 import json
-import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -33,9 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-STABLE, CANARY = "stable", "canary"
-BOUNDS_S = tuple(round(0.001 * 1.15**exponent, 6) for exponent in range(86))
-"""Upper bounds of the buckets of time to first byte: 1 ms to 145 s, 15 % apart."""
+from serving.split_counts import BOUNDS_S, CANARY, STABLE, Counts, to_canary
 
 _SYNC_S = 0.5
 _HOP = {b"host", b"connection", b"transfer-encoding", b"content-length", b"keep-alive"}
@@ -54,36 +50,6 @@ class SplitArgs(BaseModel):
     token_file: str | None = Field(default=None, description="Who may set the share; nobody without one.")
     replicas: int = Field(default=1, ge=1)
     cpus: float = Field(default=0.1, ge=0)
-
-
-def to_canary(key: str | None, share: float) -> bool:
-    """Tell where a request goes. A key that once went to the canary still does when the share grows."""
-    if key is None:
-        return random.random() < share  # noqa: S311 - no secret
-    drawn = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
-    return drawn < share
-
-
-class Counts(BaseModel):
-    """How one build did since the last change of shares. ``buckets`` are requests by ``BOUNDS_S``, the last beyond."""
-
-    requests: int = 0
-    failed: int = 0
-    buckets: list[int] = Field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
-
-    def add(self, *, first_s: float | None) -> None:
-        """Count one request; None when it failed."""
-        self.requests += 1
-        if first_s is None:
-            self.failed += 1
-            return
-        self.buckets[next((i for i, bound in enumerate(BOUNDS_S) if first_s <= bound), len(BOUNDS_S))] += 1
-
-    def merge(self, other: Counts) -> None:
-        """Add another one's."""
-        self.requests += other.requests
-        self.failed += other.failed
-        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
 
 
 class SplitBoard:

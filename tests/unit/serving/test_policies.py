@@ -243,10 +243,10 @@ def test_a_call_takes_a_small_part_of_a_millisecond_with_a_hundred_replicas() ->
 
 
 def test_ray_can_ship_the_policy_as_the_config_names_it() -> None:
-    from ray.serve.config import AutoscalingConfig  # noqa: PLC0415 - slow to import
+    serve_config = pytest.importorskip("ray.serve.config")
 
     guided = GuidedArgs(max_replicas=4, target_ongoing_requests=8, controller_url="http://127.0.0.1:1")
-    config = AutoscalingConfig(**autoscaling_config(guided))
+    config = serve_config.AutoscalingConfig(**autoscaling_config(guided))
     shipped = config.policy.get_policy()(**config.policy.policy_kwargs)
 
     context = Context(raw_metrics={}, total_num_requests=24, config=config)
