@@ -163,6 +163,28 @@ def test_a_rollout_and_the_way_down_cut_no_stream(cluster: ServingCluster) -> No
     assert result.requests > 50
 
 
+def test_preflight_sees_the_fast_path_in_effect(cluster: ServingCluster) -> None:
+    cluster.put([simulated(simulated=QUICK)])
+    haproxy = f"http://127.0.0.1:{cluster.ports.haproxy_metrics}"
+    command = [sys.executable, "-c", "from controller.cli.main import main; main()", "preflight", "serving", "--json"]
+    command += [f"--url={cluster.url}", "--model=llama", f"--serve-url={cluster.dashboard}", f"--haproxy-url={haproxy}"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN": cluster.token}
+
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=120)
+
+    assert done.stdout, done.stderr
+    checks = {check["name"].partition(": ")[2] or check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 0, done.stdout
+    for name in (
+        "HAProxy",
+        "HAProxy's configuration",
+        "requests through HAProxy",
+        "direct streaming",
+        "token by token",
+    ):
+        assert checks[name]["status"] == "ok", checks[name]
+
+
 class _Floors(BaseHTTPRequestHandler):
     floor = 3
 

@@ -66,32 +66,6 @@ def test_a_chat_completion_streams_through_haproxy(stack: LocalStack) -> None:
     assert sum(later - earlier > 0.001 for earlier, later in pairwise(arrived)) > 8
 
 
-def test_preflight_sees_the_fast_path_in_effect(stack: LocalStack) -> None:
-    foreserve = Path(sys.executable).with_name("foreserve")
-    command = [foreserve, "preflight", "serving", f"--url={stack.openai_url}", f"--serve-url={stack.dashboard_url}"]
-    command += [f"--haproxy-url={stack.haproxy_metrics_url}", "--json"]
-
-    done = subprocess.run(
-        command,
-        env=os.environ | {"RAY_AUTH_TOKEN": stack.token},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-    checks = {check["name"].partition(": ")[2] or check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    assert done.returncode == ExitCode.OK, done.stdout
-    for name in (
-        "HAProxy",
-        "HAProxy's configuration",
-        "requests through HAProxy",
-        "direct streaming",
-        "token by token",
-    ):
-        assert checks[name]["status"] == "ok", checks[name]
-
-
 def test_demand_is_joined_to_its_deployment(stack: LocalStack, observer: Observer) -> None:
     with Traffic(stack, "2x20"):
         observer.wait(
