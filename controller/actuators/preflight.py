@@ -44,8 +44,9 @@ _TOKEN = "token"  # noqa: S105 - the name of a check
 _SETTLING = {"DEPLOYING", "NOT_STARTED"}
 _FINDING = {
     SourceKind.RAY: "set FORESERVE_RAY_SD_FILE, FORESERVE_RAY_METRICS_TARGETS or FORESERVE_PROMETHEUS_URL",
-    SourceKind.HAPROXY: "set FORESERVE_HAPROXY_URLS to its metrics endpoint (http://NODE:9101), FORESERVE_HAPROXY_PORT to its "
-    "port there, or FORESERVE_PROMETHEUS_URL to a Prometheus that scrapes it; Ray's service discovery does not list it",
+    SourceKind.HAPROXY: "set FORESERVE_HAPROXY_URLS to its metrics endpoint (http://NODE:9101), FORESERVE_HAPROXY_PORT "
+    "to its port there, or FORESERVE_PROMETHEUS_URL to a Prometheus that scrapes it; Ray's service discovery does not "
+    "list it",
 }
 
 
