@@ -1,0 +1,71 @@
+"""Serve is asked for what has a place; never for less than it was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.domain.placement import ClusterPlan, Obstacle, PoolTarget, Unplaced
+from controller.domain.plan import Action, Reason
+from controller.domain.state import PlannerState
+from controller.planner.decide import Plan, decide
+from controller.planner.housing import housed
+from tests.planning import CHAT, NOW, given, policy, seen
+
+RULES = policy(limits={"min_replicas": 1, "max_replicas": 9})
+COMING = (PoolTarget(pool="l4", nodes=3, present=1, in_use=1, coming=2, new=0),)
+
+
+def planned(load: float, target: int) -> tuple[Plan, PlannerState]:
+    return decide(
+        [given(seen(load * RULES.capacity.target_ongoing_requests, target=target), RULES)], PlannerState(), now=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "places", "desired", "action", "reason"),
+    [
+        pytest.param(1, 5, 5, Action.SCALE_UP, Reason.DEMAND, id="all-have-a-place"),
+        pytest.param(1, 3, 3, Action.SCALE_UP, Reason.NO_PLACE, id="some-wait"),
+        pytest.param(1, 1, 1, Action.NONE, Reason.NO_PLACE, id="all-wait"),
+        pytest.param(3, 1, 3, Action.NONE, Reason.NO_PLACE, id="never-below-the-target"),
+        pytest.param(5, 1, 5, Action.NONE, Reason.STEADY, id="nothing-to-raise"),
+    ],
+)
+def test_a_raise_goes_as_far_as_there_are_places(
+    target: int, places: int, desired: int, action: Action, reason: Reason
+) -> None:
+    plan, state = planned(5, target)
+
+    bounded, after = housed(plan, state, PlannerState(), ClusterPlan(housed=((CHAT, places),), pools=COMING), {})
+    (decision,) = bounded.decisions
+
+    assert (decision.desired, decision.action, decision.binding) == (desired, action, reason)
+    assert after.memory(CHAT).attempted == (desired if action is Action.SCALE_UP else None)
+
+
+def test_what_is_waited_for_is_said() -> None:
+    plan, state = planned(5, 1)
+    short = Unplaced(id=CHAT, replicas=2, obstacle=Obstacle.STOCKED_OUT, detail="l4: stocked out (GCE_STOCKOUT)")
+    on_its_way = ClusterPlan(housed=((CHAT, 1),), pools=COMING)
+
+    waiting, _ = housed(plan, state, PlannerState(), on_its_way, {})
+    stuck, _ = housed(plan, state, PlannerState(), replace(on_its_way, unplaced=(short,)), {})
+
+    assert "4 of 5 wait for workers: nodes are ordered or coming (2 of l4)" in waiting.decisions[0].steps[-1].detail
+    assert "2 have no place at all: l4: stocked out" in stuck.decisions[0].steps[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("cluster", "elsewhere"),
+    [
+        pytest.param(ClusterPlan(held="the nodes are unknown", housed=((CHAT, 1),)), {}, id="unknown-cluster"),
+        pytest.param(ClusterPlan(housed=((CHAT, 1),)), {CHAT: 1}, id="places-that-are-not-known"),
+        pytest.param(ClusterPlan(), {}, id="not-placed-by-the-policy"),
+    ],
+)
+def test_what_is_not_known_bounds_nothing(cluster: ClusterPlan, elsewhere: dict[object, int]) -> None:
+    plan, state = planned(5, 1)
+
+    assert housed(plan, state, PlannerState(), cluster, elsewhere) == (plan, state)  # type: ignore[arg-type]
