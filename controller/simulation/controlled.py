@@ -8,10 +8,12 @@ import math
 
 import structlog
 
+from controller.domain.layer import Layer
 from controller.domain.reading import Known
 from controller.domain.record import DeploymentRecord
 from controller.domain.state import PlannerState
 from controller.forecast.adaptive import AdaptiveForecaster
+from controller.loop.cluster import ClusterParts
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.foresight import FitAtOnce, Foresight
@@ -26,6 +28,7 @@ from controller.simulation.cluster import ClusterSpec
 from controller.simulation.demand import Demand
 from controller.simulation.driver import Expectation, Progress, Run, Sampler, end_of_run, ignore_progress
 from controller.simulation.fleet import Fleet
+from controller.simulation.housing import SimulatedCluster
 from controller.simulation.outcome import Objectives
 from controller.simulation.pages import Pages
 from controller.simulation.past import Past
@@ -50,12 +53,14 @@ def run_control_loop(
     origin: float | None = None,
     exporters: tuple[Exporter, ...] = (),
     progress: Progress = ignore_progress,
+    housed: bool = False,
 ) -> Run:
     """Let the controller scale a fleet that begins with ``initial`` ready replicas, by its first deployment's policy.
 
     Everything but the ports is what runs in production: collection, window, forecast, planner and ledger. Limits are
     the policy's within the cluster's. ``past`` is what the controller had seen before; ``origin`` the Unix time of the
-    demand's second 0, by default a time at which a past begins on a Monday at midnight.
+    demand's second 0, by default a time at which a past begins on a Monday at midnight. ``housed``: the controller
+    plans nodes and workers too, as its policy's cluster says; otherwise replicas find their nodes by themselves.
     """
     run = _Controlled(
         _within(loaded, cluster),
@@ -66,6 +71,7 @@ def run_control_loop(
         past=past,
         origin=origin,
         exporters=exporters,
+        housed=housed,
     )
     return asyncio.run(run.run(name=name, objectives=objectives, progress=progress))
 
@@ -82,6 +88,7 @@ class _Controlled:
         past: Past | None,
         origin: float | None,
         exporters: tuple[Exporter, ...],
+        housed: bool,
     ) -> None:
         self._demand = demand
         self._quantile = loaded.policy.deployments[0].forecast.target_quantile
@@ -114,7 +121,15 @@ class _Controlled:
             log=log,
             state=PlannerState(),
             last_tick=0,
+            cluster=self._parts(loaded, housed=housed),
         )
+
+    def _parts(self, loaded: LoadedPolicy, *, housed: bool) -> ClusterParts:
+        """The cluster as the policy describes it, where that is to be planned."""
+        if loaded.policy.cluster is None or not housed:
+            return ClusterParts()
+        simulated = SimulatedCluster(self._fleet, loaded.policy.cluster, origin=self._clock.origin)
+        return ClusterParts(observer=simulated, levers={Layer.NODE: (simulated,), Layer.WORKER: (simulated,)})
 
     async def run(self, *, name: str, objectives: Objectives, progress: Progress) -> Run:
         """Tick from the beginning of the demand to its end."""

@@ -72,7 +72,7 @@ class Fleet:
         )
         self._tokens = np.zeros((len(demand) + 1, 2), dtype=np.int64)
         np.cumsum(np.stack((demand.prompt_tokens, demand.output_tokens), axis=1), axis=0, out=self._tokens[1:])
-        self._nodes = Nodes(cluster)
+        self.nodes = Nodes(cluster)
         self._seed = seed
         self._lifetimes: list[Lifetime] = []
         self._slot_of: dict[int, int] = {}
@@ -150,12 +150,12 @@ class Fleet:
         now = self.now
         for life in self._lifetimes_alive():
             life.busy_s = float(self._state.slots.busy[self._slot_of[life.replica]])
-        self._nodes.close(now)
+        self.nodes.close(now)
 
     @property
     def idle_node_gpu_s(self) -> float:
         """GPU seconds of nodes that were kept empty."""
-        return self._nodes.idle_seconds * self._nodes.gpus
+        return self.nodes.idle_seconds * self.nodes.gpus
 
     def startup_s(self, replica: int) -> float:
         """How long the nth replica takes from its node to ready."""
@@ -172,7 +172,7 @@ class Fleet:
     def _start(self, *, ready_after_s: float | None = None) -> None:
         now = self.now
         replica = len(self._lifetimes)
-        node, node_at = self._nodes.place(now, at_once=ready_after_s == 0.0)
+        node, node_at = self.nodes.place(now, at_once=ready_after_s == 0.0)
         ready_at = node_at + self.startup_s(replica) if ready_after_s is None else now + ready_after_s
         started_at = min(node_at, ready_at)
         slot = self._free_slot()
@@ -205,7 +205,7 @@ class Fleet:
         life = self._lifetimes[int(slots.replica[slot])]
         life.gone_at = at
         life.busy_s = float(slots.busy[slot])
-        self._nodes.release(life.node, at)
+        self.nodes.release(life.node, at)
         del self._slot_of[life.replica]
         clear_slot(self._state, slot)
 

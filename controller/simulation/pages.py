@@ -72,7 +72,7 @@ class Pages:
             config_replicas=1,
             autoscaling_configured=False,
             max_ongoing_requests=None,
-            replicas=tuple(self._listed(replica) for replica in replicas),
+            replicas=tuple(self._listed(replica, seen.at) for replica in replicas),
             config_digest="simulated",
         )
         application = ApplicationState(
@@ -85,12 +85,13 @@ class Pages:
         )
         return ServeState(applications=(application,))
 
-    def _listed(self, replica: ReplicaView) -> Replica:
+    def _listed(self, replica: ReplicaView, at: float) -> Replica:
         return Replica(
             replica_id=_name(replica),
             state=_STATES.get(replica.state, ReplicaState.STOPPING),
             started_at=self._origin + replica.ordered_at,
             node_id="simulated",
+            node_ip=None if replica.started_at > at else worker_address(replica.replica),
         )
 
     def _http(self, seen: Observation) -> Iterator[Sample]:
@@ -150,6 +151,11 @@ class Pages:
             known = (("ReplicaId", name), ("WorkerId", name), ("engine", "0"), *le, ("model_name", "simulated"))
             self._labels[key] = known
         return known
+
+
+def worker_address(replica: int) -> str:
+    """Return the address of the worker that a replica has for itself."""
+    return f"10.{replica >> 16 & 255}.{replica >> 8 & 255}.{replica & 255}"
 
 
 def _name(replica: ReplicaView) -> str:

@@ -34,6 +34,14 @@ from tests.serve_rest import ServeRestStandIn
 CRDS = Path(__file__).parents[1] / "data" / "crds"
 SERVICE = "chat"
 
+_BELOW_WORKERS = {
+    "apiVersion": "scheduling.k8s.io/v1",
+    "kind": "PriorityClass",
+    "metadata": {"name": "foreserve-warm-capacity"},
+    "value": -10,
+}
+"""As the manifests ship it; the controller is not allowed to make one."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -65,6 +73,9 @@ class SimulatedCloud:
     operation_s: float = 30.0
     view: View | None = None
     steps: int = 0
+    most: dict[str, int] = field(default_factory=dict)
+    """Most machines of each pool at one time, those that leave left out."""
+    began_with: dict[str, int] = field(default_factory=dict)
     _exits: AsyncExitStack = field(default_factory=AsyncExitStack)
     _running: asyncio.Task[None] | None = None
 
@@ -120,6 +131,12 @@ class SimulatedCloud:
         services = self.view.services if self.view else []
         status: Json = services[0].get("status", {}) if services else {}
         return str((status.get("activeServiceStatus") or {}).get("rayClusterName", ""))
+
+    def begin_with(self, pool: str, nodes: int) -> None:
+        """Have nodes at once, as if they had been ordered long ago."""
+        name = self.pool(pool).name
+        self.machines.add(name, nodes)
+        self.began_with[name] = nodes
 
     async def ray_cluster(self) -> Json:
         return await self.kube.get(f"/apis/ray.io/v1/namespaces/{self.world}/rayclusters/{self.active}")
@@ -224,6 +241,8 @@ class SimulatedCloud:
     async def _step(self) -> None:
         self.view = view = await look(self.kube, self.world)
         await self.machines.step()
+        for name in self.gke.pools:
+            self.most[name] = max(self.most.get(name, 0), len(self.machines.of(name)))
         await self.autoscaler.step(view)
         await self.kubelets.step(view)
         await self.operator.step(view)
@@ -235,6 +254,7 @@ class SimulatedCloud:
             await self._unless_there(
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json.loads(file.read_text())
             )
+        await self._unless_there("/apis/scheduling.k8s.io/v1/priorityclasses", _BELOW_WORKERS)
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.world}}
         await self.kube.create("/api/v1/namespaces", namespace)
         resources = {"cpu": "64", "memory": "256Gi", "pods": "110"}

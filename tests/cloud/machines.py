@@ -88,6 +88,16 @@ class Machines:
             if one.pool == pool and zone in (None, one.zone) and one.state is not State.LEAVING
         ]
 
+    def add(self, pool: str, count: int = 1) -> None:
+        """Have machines at once, as if they had been ordered long ago."""
+        zone = self.pools[pool].zones[0]
+        for _ in range(count):
+            self.pools[pool].sizes[zone] += 1
+            now = self.clock.now()
+            self.made += 1
+            name = f"gke-serving-{pool}-0000-{self.made}"
+            self.machines[name] = Machine(name, pool, zone, now, now, now)
+
     def remove(self, machine: Machine, *, after_s: float = 0.0) -> None:
         """Take a machine away for good: its group gets smaller by one."""
         self.pools[machine.pool].sizes[machine.zone] -= 1
