@@ -197,18 +197,18 @@ class ControlLoop:
     async def _act(
         self, plan: Plan, cluster: PlannedCluster | None, mode: Mode, standby: Standby, problem: str | None
     ) -> tuple[tuple[Outcome, ...], tuple[LayerOutcome, ...]]:
-        """Begin with nodes and workers that are added, then replicas; what removes nodes and workers comes last."""
+        """Set replicas, and beside them nodes and workers: first what adds any, then what removes any.
+
+        What removes does not wait for replicas, whose targets take seconds to be read back: a plan takes nothing
+        away that holds one, and warm capacity that workers take over should not ask for nodes meanwhile.
+        """
         within_s = self._act_within_s
         refused = refuse_unrecorded(plan.decisions, problem)
         acting = act(plan.decisions, refused, self._actuators[mode], deadline_s=within_s, standby=standby)
         if cluster is None:
             return await acting, ()
         refusal, found = cluster.refusal(mode, standby, problem), cluster.found
-        added, outcomes = await asyncio.gather(
-            cluster.acts.set_all(found, refusal, up=True, deadline_s=within_s), acting
-        )
-        removed = await cluster.acts.set_all(found, refusal, up=False, deadline_s=within_s)
-        return outcomes, (*added, *removed)
+        return await asyncio.gather(acting, cluster.acts.set_in_turn(found, refusal, deadline_s=within_s))
 
     def _with_cluster(self, draft: Draft, cluster: PlannedCluster | None, outcomes: Sequence[LayerOutcome]) -> Draft:
         if cluster is None:

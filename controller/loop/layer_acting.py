@@ -29,7 +29,14 @@ class LayerActs:
         """What is recorded before acting."""
         return tuple(refusal(step) or _settled(step, self.levers) or _pending(step) for step in self.steps)
 
-    async def set_all(
+    async def set_in_turn(
+        self, found: ClusterFound, refusal: Refusal, *, deadline_s: float
+    ) -> tuple[LayerOutcome, ...]:
+        """Set all that adds, then all that removes."""
+        added = await self._set_all(found, refusal, up=True, deadline_s=deadline_s)
+        return (*added, *await self._set_all(found, refusal, up=False, deadline_s=deadline_s))
+
+    async def _set_all(
         self, found: ClusterFound, refusal: Refusal, *, up: bool, deadline_s: float
     ) -> tuple[LayerOutcome, ...]:
         """Set what adds (``up``) or what removes, all at once; one outcome for each step and lever, in their order."""

@@ -47,7 +47,8 @@ def _nodes(plan: ClusterPlan, warm: Mapping[str, int] | None) -> Iterator[LayerS
             yield _node_step(target, stands, f"{unneeded}{off}, {target.in_use} in use", up=False)
         elif kept != target.vacant:
             detail = f"{target.vacant} of {target.nodes} nodes wait for workers, {kept} are kept warm"
-            yield _node_step(target, stands, detail, up=target.vacant > kept)
+            # Nothing is removed: nodes are handed over to workers. Done late, both would ask for nodes for a while.
+            yield _node_step(target, stands, detail, up=True)
 
 
 def _node_step(target: PoolTarget, found: int, detail: str, *, up: bool) -> LayerStep:
