@@ -12,7 +12,25 @@ _LORA = "the recorded service multiplexes no models"
 _NO_WEBHOOKS = "the policy of the recorded service has no webhooks"
 _NO_GPU = "the recorded machine has no GPU"
 
+_NO_CLUSTER = "one machine without Kubernetes has no nodes to set"
+_CLUSTER = (
+    exported.CLUSTER_KNOWN,
+    exported.NODES,
+    exported.NODES_MOST,
+    exported.POOL_OPEN,
+    exported.WORKERS,
+    exported.UNPLACED,
+    exported.LATE_REPLICAS,
+    exported.LAYER_NEED,
+    exported.SUPPLY_ORDERS,
+    exported.SUPPLY_LEAD,
+    exported.SUPPLY_LEG,
+    exported.CLUSTER_SOLVE,
+    exported.LAYER_ACTUATIONS,
+)
+
 UNSEEN: dict[Metric, str] = {
+    **dict.fromkeys(_CLUSTER, _NO_CLUSTER),
     scraped.VLLM_PREFIX_HITS: "a counter appears with its first increment, and no recorded prompts shared a block",
     watched.VLLM_EXTERNAL_PREFIX_QUERIES: _OFFLOAD,
     watched.VLLM_EXTERNAL_PREFIX_HITS: _OFFLOAD,

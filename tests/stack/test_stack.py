@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from controller.domain.signals import Signal
 from controller.local import prometheus, ray_cluster
 from controller.local.calls import request
 from controller.local.stack import CONTROLLER, LocalStack
+from tests.panels import annotation_queries, ask, boards, panel_queries, sent
 from tests.stack.observer import MEASURED, Observer, Traffic
 from tests.stack.relay import Relay
 
@@ -88,6 +90,35 @@ def test_prometheus_has_series_of_ray_haproxy_and_the_controller(observer: Obser
     for series in ("ray_vllm_generation_tokens_total", "haproxy_process_start_time_seconds"):
         observer.wait(lambda series=series: bool(observer.prometheus(series)), 30, series)
     observer.wait(lambda: bool(observer.prometheus("{job='foreserve',__name__=~'foreserve_.*'}")), 30, "own metrics")
+
+
+async def test_every_panel_of_every_dashboard_has_data_under_load_or_its_reason_not_to(
+    stack: LocalStack, observer: Observer
+) -> None:
+    """Asked until all have answered: rates need two scrapes, recording rules their turn."""
+    async with aiohttp.ClientSession() as session:
+        with Traffic(stack, "6.4x90"):  # enough for a second replica: a change, and its reason
+            observer.wait(lambda: bool(observer.prometheus("foreserve_forecast")), 60, "a forecast")
+            values = {
+                "$signal": observer.prometheus("foreserve_forecast")[0]["metric"]["signal"],
+                "${horizon}": "20",
+                "$__range": "2m",
+                "$__rate_interval": "30s",
+            }
+            waiting = [query for query in panel_queries() if query.reason_on_local_stack is None]
+            deadline, count = time.monotonic() + 85, len(waiting)
+            while waiting and time.monotonic() < deadline:
+                waiting = [
+                    query for query in waiting if not await ask(session, stack.prometheus_url, sent(query.expr, values))
+                ]
+                await asyncio.sleep(5)
+            for board in boards().values():
+                for query in annotation_queries(board):
+                    await ask(session, stack.prometheus_url, sent(query))
+
+    MEASURED.append(f"dashboards: {count - len(waiting)} of {count} queries that should have data have it")
+    empty = "\n".join(f"{query.dashboard} / {query.panel}: {sent(query.expr, values)}" for query in waiting)
+    assert empty == ""
 
 
 async def test_prometheus_and_direct_scrapes_tell_the_same(stack: LocalStack) -> None:
