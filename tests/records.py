@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.codec import HistoryEntry
+from controller.domain.cluster import LayerOutcome, LayerStep
+from controller.domain.cluster_record import ClusterRecord, GroupSeen, LayerNeed, PoolSeen
 from controller.domain.forecast import Forecast, ForecastStanding, LayerLead, LeadSource, LeadTime
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
 from controller.domain.layer import Layer
+from controller.domain.placement import ClusterPlan, GroupTarget, Obstacle, PoolTarget, Unplaced
 from controller.domain.plan import (
     Action,
     BudgetUse,
@@ -23,11 +26,13 @@ from controller.domain.plan import (
     Reason,
     Step,
 )
+from controller.domain.pools import Accelerator, PoolStatus, PoolVerdict, Provisioning, VerdictKind
 from controller.domain.reading import Known, Unknown
 from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.scrape import SourceHealth, SourceKind
 from controller.domain.signals import Signal
 from controller.domain.snapshot import Latency, ReplicaCounts, Snapshot
+from controller.domain.supply import Leg, LegTime, Standing, SupplyLead, SupplyOrder, SupplyStatus
 
 CHAT = DeploymentId("chat", "LLMServer:tiny")
 EMBED = DeploymentId("embed", "Embedder")
@@ -158,3 +163,76 @@ class Kept:
 
 
 NOTHING_KEPT = Kept()
+
+
+def cluster_record(**changes: Any) -> ClusterRecord:
+    """A pool that refuses, one with nodes on their way, and a replica without a place."""
+    lead = LeadTime(p50_s=200.0, p90_s=240.0, p95_s=300.0, source=LeadSource.MEASURED, samples=4)
+    order = SupplyOrder(
+        layer=Layer.NODE, key="l4", ordered_at=940.0, target=3, count=1, expected_at=1180.0, deadline=1240.0
+    )
+    fields: dict[str, Any] = {
+        "pools": tuple(
+            PoolSeen(
+                pool=name,
+                accelerator=Accelerator("nvidia-l4"),
+                gpus_per_node=1,
+                provisioning=Provisioning.ON_DEMAND,
+                order=place,
+                price_per_hour=0.7,
+                status=PoolStatus.RUNNING,
+                most=4,
+                ready=2,
+                starting=0,
+                draining=0,
+                in_use=2,
+                coming=1,
+                warm=1,
+                operation=None,
+                node=lead,
+                worker=lead,
+            )
+            for place, name in enumerate(("l4", "spot"))
+        ),
+        "groups": (GroupSeen(group="l4", min_workers=2, max_workers=3, ready=2, starting=0, busy=2, pending=1),),
+        "needs": (LayerNeed(id=CHAT, layer=Layer.NODE, due_s=400.0, replicas=4, detail="12.0 / 3.0 → 4"),),
+        "plan": ClusterPlan(
+            pools=(PoolTarget(pool="l4", nodes=3, present=2, in_use=2, coming=1, new=0, vacant=1),),
+            groups=(GroupTarget(group="l4", min_workers=2, max_workers=3, present=2, busy=2),),
+            unplaced=(
+                Unplaced(id=CHAT, replicas=1, obstacle=Obstacle.STOCKED_OUT, detail="spot: stocked out (GCE_STOCKOUT)"),
+            ),
+            late=((CHAT, 1),),
+            housed=((CHAT, 2),),
+            binding=("spot: stocked out (GCE_STOCKOUT)",),
+        ),
+        "steps": (
+            LayerStep(
+                layer=Layer.NODE, name="l4", found=2, wanted=3, up=True, detail="1 more than the 2 there", vacant=1
+            ),
+        ),
+        "outcomes": (
+            LayerOutcome(
+                layer=Layer.NODE,
+                name="l4",
+                status=OutcomeStatus.APPLIED,
+                lever="balloon",
+                detail="keeps 0 → 1",
+                attempts=1,
+            ),
+        ),
+        "standings": (Standing(order=order, status=SupplyStatus.PENDING, wanted=1, created=0, ready=0),),
+        "verdicts": (
+            PoolVerdict(pool="spot", kind=VerdictKind.STOCKED_OUT, since=900.0, until=1200.0, detail="GCE_STOCKOUT"),
+        ),
+        "leads": (
+            SupplyLead(
+                pool="l4",
+                layer=Layer.NODE,
+                lead=lead,
+                legs=(LegTime(leg=Leg.BOOT, p50_s=100.0, p90_s=120.0, p95_s=150.0, samples=4),),
+            ),
+        ),
+        "solve_s": 0.03,
+    }
+    return ClusterRecord(**{**fields, **changes})

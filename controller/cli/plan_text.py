@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.domain.cluster_record import ClusterRecord
 from controller.domain.forecast import Forecast
+from controller.domain.layer import Layer
 from controller.domain.plan import Action, Decision
 from controller.domain.reading import Known, Reading
 from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.snapshot import Snapshot
+from controller.explain.cluster import group_words, pool_words
 
 
 def plan_text(record: TickRecord) -> str:
     """Return inputs, band, steps and what would be done, for every deployment."""
     lines = [line for deployment in record.deployments for line in (*_deployment(deployment), "")]
+    lines += [] if record.cluster is None else [*_cluster(record.cluster), ""]
     lines += [f"note: {sentence}" for sentence in record.degraded]
     return "\n".join(lines).rstrip()
+
+
+def _cluster(cluster: ClusterRecord) -> Iterator[str]:
+    yield "cluster"
+    for name, said in pool_words(cluster):
+        yield f"  nodes      {name}: {said}"
+    for name, said in group_words(cluster):
+        yield f"  workers    {name}: {said}"
+    for need in cluster.needs:
+        when = f"for a {need.layer.value}'s lead, {need.due_s:.0f} s"
+        yield f"  ahead      {need.id}: {need.replicas} {when}: {need.detail}"
+    for one in cluster.plan.unplaced:
+        yield f"  no place   {one.id}: {one.replicas} ({one.obstacle.value}): {one.detail}"
+    for step in cluster.steps:
+        if step.layer is not Layer.REPLICA:
+            most = "" if step.most is None else f" (at most {step.most})"
+            what = f"set {step.layer.value} {step.name} from {step.found} to {step.wanted}{most}"
+            yield f"  would      {what}: {step.detail}"
 
 
 def _deployment(record: DeploymentRecord) -> Iterator[str]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from controller.domain.plan import Order, OrderStatus
 from controller.domain.record import TickRecord
 from controller.domain.scrape import SourceHealth
+from controller.explain.cluster import group_words, pool_words
 from controller.live.deployment import deployment_panel
 from controller.live.draw import flow
 from controller.live.state import LiveState
@@ -55,7 +56,13 @@ def render(
         )
         for deployment in record.deployments
     ]
-    rest = [_sources(record.sources, width - 2), *_degraded(record), *_load(load, width - 2), *_links(links, width - 2)]
+    rest = [
+        _sources(record.sources, width - 2),
+        *_cluster(record, width - 2),
+        *_degraded(record),
+        *_load(load, width - 2),
+        *_links(links, width - 2),
+    ]
     return Group(_header(record), *panels, *(Padding(line, (0, 1)) for line in rest))
 
 
@@ -65,6 +72,15 @@ def _header(record: TickRecord) -> Text:
     header.append(f" · {clock_time(record.at)} · policy {record.policy_version}", style="dim")
     header.no_wrap, header.overflow = True, "ellipsis"
     return header
+
+
+def _cluster(record: TickRecord, width: int) -> list[Text]:
+    """One line of pools and one of worker groups, where they are planned."""
+    if record.cluster is None:
+        return []
+    pools = [Text(f"{name}: {said}") for name, said in pool_words(record.cluster)]
+    groups = [Text(f"{name}: {said}") for name, said in group_words(record.cluster)]
+    return [flow("Nodes  ", pools, width=width), flow("Workers", groups, width=width)]
 
 
 def _open(order: Order) -> bool:

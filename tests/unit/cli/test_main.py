@@ -13,7 +13,7 @@ from controller.cli.plan_text import plan_text
 from controller.domain.plan import Action, Reason
 from controller.domain.reading import Unknown
 from controller.settings import Settings
-from tests.records import decision, deployment_record, record, snapshot
+from tests.records import cluster_record, decision, deployment_record, record, snapshot
 
 DOCS = Path(__file__).parents[3] / "docs"
 POLICY = """\
@@ -138,6 +138,15 @@ def test_a_plan_without_knowledge_says_so() -> None:
     assert "  replicas   unknown (UNKNOWN)" in lines
     assert "  forecast   none: no history yet" in lines
     assert lines[-1] == "  would      change nothing (no_data)"
+
+
+def test_a_plan_tells_nodes_and_workers_where_they_are_planned() -> None:
+    lines = plan_text(record(cluster=cluster_record())).splitlines()
+
+    assert "  nodes      l4: 3 nodes wanted; 2 ready, 2 in use, 1 ordered, 1 kept warm of at most 4" in lines
+    assert "  ahead      chat/LLMServer:tiny: 4 for a node's lead, 400 s: 12.0 / 3.0 → 4" in lines
+    assert "  no place   chat/LLMServer:tiny: 1 (stocked_out): spot: stocked out (GCE_STOCKOUT)" in lines
+    assert "  would      set node l4 from 2 to 3: 1 more than the 2 there" in lines
 
 
 def test_every_command_exit_code_and_setting_is_documented() -> None:

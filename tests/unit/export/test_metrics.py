@@ -10,7 +10,7 @@ from controller.domain.plan import Conflict, Outcome, OutcomeStatus
 from controller.domain.record import TickRecord
 from controller.export.metrics import MetricsExporter
 from controller.ports import LoopEvent
-from tests.records import CHAT, EMBED, deployment_record, record, snapshot
+from tests.records import CHAT, EMBED, cluster_record, deployment_record, record, snapshot
 
 NAMES = {"application": "chat", "deployment": "LLMServer:tiny"}
 STANDING = {"signal": "ongoing_requests", "horizon_seconds": "120"}
@@ -164,7 +164,8 @@ def test_events_of_the_loop_are_counted(event: LoopEvent, name: str, labels: dic
 
 def test_every_exported_series_is_catalogued_with_exactly_its_labels() -> None:
     catalogue = {metric.name: set(metric.labels) for metric in EXPORTED}
-    exporter = exported(record(conflicts=(Conflict(id=CHAT, expected=1, found=2, cause="redeploy"),)))
+    conflict = Conflict(id=CHAT, expected=1, found=2, cause="redeploy")
+    exporter = exported(record(conflicts=(conflict,), cluster=cluster_record()))
     exporter.count(catalogued.WEBHOOK_DELIVERIES, "ops", "delivered")
     exporter.count(catalogued.WEBHOOKS_RECEIVED, "alertmanager", "accepted", by=0)
     sink = (catalogued.WEBHOOK_PENDING, catalogued.WEBHOOK_DEAD_LETTERS, catalogued.WEBHOOK_OLDEST)

@@ -17,7 +17,7 @@ from controller.live import LiveState, render
 from controller.load.tick import LoadTick
 from controller.policy.model import CapacityPrior, DeploymentPolicy, Limits, Policy
 from tests.episode import episode
-from tests.records import CHAT, EMBED, decision, deployment_record, record, snapshot
+from tests.records import CHAT, EMBED, cluster_record, decision, deployment_record, record, snapshot
 
 POLICY = Policy(
     version=1,
@@ -126,6 +126,15 @@ def test_the_last_change_stays_while_nothing_is_done() -> None:
 
 def test_without_a_state_the_newest_record_is_all_there_is() -> None:
     assert "nothing yet" in drawn(episode()[5])
+
+
+def test_nodes_and_workers_are_shown_where_they_are_planned() -> None:
+    console = Console(width=140, file=io.StringIO(), record=True)
+    console.print(render(record(cluster=cluster_record()), None, policy=POLICY, links={}, width=140))
+    shown = console.export_text()
+
+    assert "l4: 3 nodes wanted; 2 ready" in shown
+    assert "l4: 2 to 3 wanted; bounds 2 to 3" in shown
 
 
 def test_before_the_first_tick_it_says_so() -> None:
