@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
@@ -12,6 +12,7 @@ from controller.domain.layer import Layer
 from controller.domain.placement import ClusterInput, ClusterPlan
 from controller.domain.plan import Decision, OutcomeStatus
 from controller.domain.state import PlannerState
+from controller.domain.workers import WorkerGroup
 from controller.loop.acting import Standby
 from controller.loop.ground import Ground
 from controller.loop.layer_acting import LayerActs, Levers, Refusal, confirmed
@@ -119,6 +120,7 @@ async def planned(
     before: PlannerState,
     levers: Levers,
     *,
+    mode: Mode,
     interval_s: float,
     clock: Clock,
     now: float,
@@ -136,6 +138,8 @@ async def planned(
     except Exception as error:  # noqa: BLE001
         plan = ClusterPlan(held=f"planning failed, nodes and workers stay: {type(error).__name__}: {error}")
     solve_s = clock.monotonic() - began
+    if mode is Mode.GUIDED:
+        plan = opened(plan, given.groups)
     decided, state = housed(thought.plan, thought.state, before, plan, ground.elsewhere)
     steps = _steps(ground.found, plan, decided.decisions)
     acts = LayerActs(tuple(step for step in steps if step.layer is not Layer.REPLICA), levers)
@@ -143,6 +147,17 @@ async def planned(
         ground=ground, given=given, plan=plan, thought=thought, steps=steps, acts=acts, solve_s=solve_s
     )
     return cluster, decided, state
+
+
+def opened(plan: ClusterPlan, groups: Iterable[WorkerGroup]) -> ClusterPlan:
+    """Leave every worker group the policy's most: Serve's own autoscaler may need it when the controller is gone."""
+    most = {group.name: group.max_workers for group in groups}
+    return replace(
+        plan,
+        groups=tuple(
+            replace(target, max_workers=max(target.max_workers, most.get(target.group, 0))) for target in plan.groups
+        ),
+    )
 
 
 def _steps(found: ClusterFound, plan: ClusterPlan, decisions: Sequence[Decision]) -> tuple[LayerStep, ...]:

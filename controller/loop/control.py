@@ -157,6 +157,7 @@ class ControlLoop:
                     thought,
                     before,
                     self._cluster.levers,
+                    mode=mode,
                     interval_s=self.interval_s,
                     clock=self._clock,
                     now=now,
