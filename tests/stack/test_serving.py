@@ -218,7 +218,7 @@ def test_serve_follows_the_floor_and_goes_on_without_the_controller(cluster: Ser
     controller.shutdown()
     controller.server_close()
     forgotten = cluster.wait(lambda: target() == 1, 60, "the floor is forgotten")
-    traffic = threading.Thread(target=load, args=(cluster.url,), kwargs={"users": 16, "seconds": 25})
+    traffic = threading.Thread(target=load, args=(cluster.url,), kwargs={"users": 16, "seconds": 15})
     traffic.start()
     absorbed = cluster.wait(lambda: target() == 4, 25, "Serve scales by itself")
     traffic.join()
@@ -230,7 +230,6 @@ def test_serve_follows_the_floor_and_goes_on_without_the_controller(cluster: Ser
     [
         pytest.param({}, 0, "completed", id="a good build completes"),
         pytest.param({"slowdown": 5.0}, 4, "taken back at", id="a slow build goes back by itself"),
-        pytest.param({"failing": 0.5}, 4, "more requests fail", id="a failing build goes back by itself"),
     ],
 )
 def test_a_canary(cluster: ServingCluster, tmp_path: Path, build: dict[str, float], code: int, said: str) -> None:
@@ -251,7 +250,7 @@ def test_a_canary(cluster: ServingCluster, tmp_path: Path, build: dict[str, floa
     )
     results: list[Result] = []
     stop = threading.Thread(
-        target=lambda: results.append(load(f"{cluster.url}/split", users=8, seconds=20, tokens=8)), daemon=True
+        target=lambda: results.append(load(f"{cluster.url}/split", users=8, seconds=16, tokens=8)), daemon=True
     )
     stop.start()
     command = [sys.executable, "-c", "from controller.cli.main import main; main()", "canary", f"{cluster.url}/split"]
