@@ -6,6 +6,7 @@ Import paths for Serve: ``serving.llm:build`` (one model, tokens streamed straig
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -184,9 +185,11 @@ def _engine(wanted: LLMArgs) -> dict[str, Any]:
 def _replica_environment(wanted: LLMArgs) -> dict[str, str]:
     if wanted.backend is Backend.GPU:
         return {}
+    # What `ray start` was given wins: this is built on the cluster.
+    given = {name: os.environ.get(name, value) for name, value in environment.replica().items()}
     if wanted.backend is Backend.SIMULATED:
-        return environment.replica() | {"RAYLLM_VLLM_ENGINE_CLS": _SIMULATED_ENGINE}
-    return environment.replica()
+        return given | {"RAYLLM_VLLM_ENGINE_CLS": _SIMULATED_ENGINE}
+    return given
 
 
 def llm_deployment(wanted: LLMArgs, *, around: Callable[[Any], Any] | None = None, ingress: bool = True) -> Any:
