@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ def ray_environment(inherited: Mapping[str, str], layout: Layout, ports: Ports, 
     haproxy = layout.haproxy
     return environment.local(inherited) | {
         MARK: layout.run.run_id,
+        # Jobs say `python`: it is to be this one.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)]),
         # Explicit: unset, Ray asks for a token or not depending on a file in the home folder.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
