@@ -29,7 +29,7 @@ from tests.stack.conftest import free_ports
 from tests.stack.serving_cluster import CLOCK, ServingCluster, serving_cluster
 
 SERVER = "LLMServer:llama"
-CALM_S, STEP_S = 25, 45
+CALM_S, STEP_S = 20, 30
 CALM_RPS = 1.5
 FORESERVE = [sys.executable, "-c", "from controller.cli.main import main; main()"]
 
