@@ -40,10 +40,7 @@ class _Backoff:
 
 @dataclass
 class ClusterAutoscaler:
-    """One scan each ``scan_s``. Of pools that fit, the first in the order given is taken that is not in back-off.
-
-    ``keeps_floor`` lets it add nodes that only the lower bound asks for, which upstream does not do by default.
-    """
+    """One scan each ``scan_s``. Of pools that fit, the first in the order given is taken that is not in back-off."""
 
     kube: Kube
     clock: ScaledClock
@@ -53,8 +50,6 @@ class ClusterAutoscaler:
     after_add_s: float = 600.0
     backoff_s: float = 300.0
     longest_backoff_s: float = 1800.0
-    keeps_floor: bool = False
-    stopped: bool = False
     _scanned: float = 0.0
     _added: float = 0.0
     _unneeded: dict[str, float] = field(default_factory=dict)
@@ -69,7 +64,7 @@ class ClusterAutoscaler:
 
     async def step(self, view: View) -> None:
         now = self.clock.now()
-        if self.stopped or now - self._scanned < self.scan_s:
+        if now - self._scanned < self.scan_s:
             return
         self._scanned = now
         for failed in [one for one in self.machines.failures if not one.seen]:
@@ -78,8 +73,6 @@ class ClusterAutoscaler:
         for pod in _pending(view):
             await self._house(view, pod, places, now)
         held = await self._hold(view, places, now)
-        if self.keeps_floor:
-            self._fill(now)
         await self._shrink(view, held, now)
 
     # Up
@@ -169,14 +162,6 @@ class ClusterAutoscaler:
         self._added = now
         self.ups.append((now, pool.name, zone))
         places.append(_Place(self._labels(pool.name, zone), self._taints(pool.name), pool.gpus - used))
-
-    def _fill(self, now: float) -> None:
-        for pool in self.pools.values():
-            while pool.autoscaled and pool.size < pool.floor:
-                open_zones = [zone for zone in pool.zones if now >= self._closed_until(pool.name, zone)]
-                if not open_zones:
-                    break
-                self._order(pool, min(open_zones, key=lambda zone: pool.sizes[zone]), [], 0, now)
 
     async def _failed(self, view: View, failed: Failed, now: float) -> None:
         """Take note of machines that could not be had: give them up, tell the pods, wait."""

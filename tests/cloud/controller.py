@@ -307,8 +307,3 @@ def cluster_of(record: TickRecord) -> ClusterRecord:
 
 def of(record: TickRecord, name: DeploymentId) -> DeploymentRecord:
     return next(one for one in record.deployments if one.decision.id == name)
-
-
-async def settled(*, real_s: float = 0.5) -> None:
-    """Let the real parts go on a little."""
-    await asyncio.sleep(real_s)

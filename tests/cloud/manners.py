@@ -9,6 +9,10 @@ from tests.cloud.controller import Controller, cluster_of
 
 _RAY = re.compile(r"/apis/ray\.io/v1/namespaces/[^/]+/ray(clusters|services)/[^/]+$")
 _OURS = re.compile(r"/(capacitybuffers|podtemplates|deployments|priorityclasses|leases)(/foreserve[^/]*)?(/scale)?$")
+_BETWEEN_TWO_WRITES = 1
+"""Machines more than any plan wanted: the cluster autoscaler may scan after workers were made and before what kept
+their nodes warm was lowered. That is a blink in reality, and seconds of the scaled clock here."""
+
 _FIELD = re.compile(r"/spec(/rayClusterConfig)?/workerGroupSpecs/\d+/(minReplicas|maxReplicas)$")
 
 
@@ -32,7 +36,8 @@ def well_behaved(cloud: SimulatedCloud, *controllers: Controller, ordered: bool 
             for target in cluster_of(record).plan.pools
             if target.pool == pool
         ]
-        assert most <= max([*planned, cloud.began_with.get(pool, 0)]), f"{most} machines of {pool}, planned {planned}"
+        allowed = max([*planned, cloud.began_with.get(pool, 0)]) + _BETWEEN_TWO_WRITES
+        assert most <= allowed, f"{most} machines of {pool}, planned {planned}"
 
 
 def _changes(path: str, body: object) -> list[object]:

@@ -42,7 +42,6 @@ class ApiProxy:
     url: str = ""
     gone: bool = False
     writes: list[Write] = field(default_factory=list)
-    requests: int = 0
     _session: aiohttp.ClientSession | None = None
     _runner: web.AppRunner | None = None
 
@@ -79,7 +78,6 @@ class ApiProxy:
         )
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
-        self.requests += 1
         assert self._session is not None
         if self.gone and request.transport is not None:
             request.transport.close()

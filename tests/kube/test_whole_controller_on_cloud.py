@@ -223,7 +223,7 @@ async def test_five_minutes_without_an_api_server_lower_nothing_and_pass() -> No
             assert any("cannot be reached" in problem for problem in blind[-1].degraded), blind[-1].degraded
             assert len(cloud.proxy.writes) == writes
             assert cloud.rest.target() <= target
-            await controller.until(lambda: cloud.nodes("l4") <= 1, 2700.0)
+            await controller.until(lambda: cloud.nodes("l4") < 4, 2700.0)
             well_behaved(cloud, controller)
 
 
