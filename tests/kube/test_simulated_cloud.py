@@ -46,7 +46,7 @@ async def test_a_stock_out_is_told_where_google_tells_it_and_backs_off() -> None
         texts = {event["reason"]: event["message"] for event in events if "Scale" in event["reason"]}
         assert "GCE out of resources" in texts["FailedScaleUp"]
         assert f"gke-serving-{pool.name}" in texts["TriggeredScaleUp"]
-        assert pool.size == 0
+        await cloud.until(lambda: pool.size == 0, 60.0)  # at the autoscaler's next look
         pool.stock["us-central1-a"] = 1
         await cloud.until(lambda: cloud.serve.running() == 1, 2400.0)
 
