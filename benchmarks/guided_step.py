@@ -69,7 +69,8 @@ def run_once(cluster: ServingCluster, folder: Path, *, alive: bool) -> dict[str,
     cluster.wait(lambda: cluster.ready("chat", SERVER) == 1, 90, "one replica")
     starts = CLOCK.now() + 12
     (folder / "policy.yaml").write_text(policy(starts + CALM_S))
-    env = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESERVE_")}
+    env = inherited | {
         "RAY_AUTH_TOKEN": cluster.token,
         "FORESERVE_POLICY": str(folder / "policy.yaml"),
         "FORESERVE_SERVE_URL": cluster.dashboard,
@@ -81,12 +82,14 @@ def run_once(cluster: ServingCluster, folder: Path, *, alive: bool) -> dict[str,
     with (folder / "controller.log").open("w") as log:
         controller = subprocess.Popen([*FORESERVE, "run"], env=env, stdout=log, stderr=log)
     time.sleep(max(0.0, starts - CLOCK.now() - 2))
+    if controller.poll() is not None:
+        raise SystemExit((folder / "controller.log").read_text()[-2000:])
     if not alive:
         controller.send_signal(signal.SIGKILL)
         controller.wait()
     stages = f"--stages={CALM_RPS}x{CALM_S},{4 * CALM_RPS}x{STEP_S}"
     command = [*FORESERVE, "load", cluster.url, "--model", "llama", stages, "--prompt-tokens=128", "--output-tokens=48"]
-    load = subprocess.Popen([*command, f"--out={folder / 'rows.jsonl'}"], stdout=subprocess.DEVNULL)
+    load = subprocess.Popen([*command, f"--out={folder / 'rows.jsonl'}"], env=inherited, stdout=subprocess.DEVNULL)
     replicas = []
     while load.poll() is None:
         replicas.append(cluster.ready("chat", SERVER))
@@ -111,10 +114,13 @@ def main() -> None:
     """Run both, several times in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", choices=["alive", "killed"], help="one of the two runs")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, serving_cluster(Path(scratch), free_ports()) as cluster:
         for turn in range(wanted.rounds):
             for alive in (True, False):
+                if wanted.only and alive != (wanted.only == "alive"):
+                    continue
                 before = os.getloadavg()[0]
                 found = run_once(cluster, Path(scratch) / f"{turn}-{'alive' if alive else 'killed'}", alive=alive)
                 print(json.dumps(found | {"load_average": round(before, 1)}), flush=True)
