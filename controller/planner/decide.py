@@ -229,7 +229,11 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
         given.snapshot,
         given.capacity,
         given.forecasts,
-        quantile=careful(policy.forecast.target_quantile, learned.record if learned else None),
+        quantile=careful(
+            policy.forecast.target_quantile,
+            learned.record if learned else None,
+            allowed=policy.forecast.allowed_misses,
+        ),
         forecast_unavailable=given.forecast_unavailable,
         current=claimed.base,
         sustained=given.sustained,

@@ -116,7 +116,11 @@ def _sizing(given: PlanInput, ahead: Ahead, memory: DeploymentMemory, current: i
         given.snapshot,
         given.capacity,
         ahead.forecasts,
-        quantile=careful(given.policy.forecast.target_quantile, memory.capacity.record if memory.capacity else None),
+        quantile=careful(
+            given.policy.forecast.target_quantile,
+            memory.capacity.record if memory.capacity else None,
+            allowed=given.policy.forecast.allowed_misses,
+        ),
         forecast_unavailable=ahead.forecast_unavailable,
         current=current,
         sustained=given.sustained,

@@ -107,6 +107,12 @@ class ForecastPolicy(Section):
     enabled: bool = Field(default=True, description="Act ahead of demand; false follows measured demand only.")
     quantile: float | None = Field(default=None, ge=0.5, le=0.99, description="Forecast quantile to size for.")
     costs: Costs | None = None
+    allowed_misses: float = Field(
+        default=0.0025,
+        gt=0,
+        le=1,
+        description="Share of requests that may miss an objective before the quantile rises; 1: it never does.",
+    )
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:

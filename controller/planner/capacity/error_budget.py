@@ -18,9 +18,6 @@ from controller.domain.capacity import ServiceRecord
 from controller.domain.engine import ServiceOutcomes
 from controller.planner.capacity.safety import missed_share
 
-MISSED_TARGET = 0.0025
-"""Share of requests that may miss an objective before more care is taken, a quarter of what 99 % attainment allows:
-the rest is for what no forecast foresees."""
 _MEMORY_S = 6 * 3600.0
 _PRIOR_REQUESTS = 1000.0
 """Requests without a miss that a record begins with: a first minute's misses decide nothing."""
@@ -39,11 +36,14 @@ def served(record: ServiceRecord | None, outcomes: ServiceOutcomes, *, at: float
     )
 
 
-def careful(quantile: float, record: ServiceRecord | None) -> float:
-    """Return the quantile to size for, between the policy's and 0.98 (or the policy's, where that is higher)."""
+def careful(quantile: float, record: ServiceRecord | None, *, allowed: float) -> float:
+    """Return the quantile to size for, between the policy's and 0.98 (or the policy's, where that is higher).
+
+    ``allowed`` is the share of requests that may miss an objective before more care is taken.
+    """
     if record is None or record.missed <= 0.0:
         return quantile
     missed = record.missed / (record.requests + _PRIOR_REQUESTS)
-    if missed <= MISSED_TARGET:
+    if missed <= allowed:
         return quantile
-    return max(quantile, min(1.0 - (1.0 - quantile) * MISSED_TARGET / missed, MOST_CAREFUL))
+    return max(quantile, min(1.0 - (1.0 - quantile) * allowed / missed, MOST_CAREFUL))

@@ -81,7 +81,7 @@ def test_every_default_is_a_promise() -> None:
                 },
                 "placement": None,
                 "objectives": {"ttft_s": 2.0, "itl_s": 0.1, "success_ratio": 0.99},
-                "forecast": {"enabled": True, "quantile": None, "costs": None},
+                "forecast": {"enabled": True, "quantile": None, "costs": None, "allowed_misses": 0.0025},
                 "lead_time": {"assumed_s": None, "warm_replicas": None, "worker_s": None, "node_s": None},
                 "stabilisation": {"upscale_delay_s": 0.0, "downscale_delay_s": 300.0, "max_drain_wait_s": 30.0},
                 "scale_to_zero": None,

@@ -11,6 +11,8 @@ from controller.planner.capacity.error_budget import MOST_CAREFUL, careful, serv
 SHARE = st.floats(0, 1)
 REQUESTS = st.floats(0, 1e7)
 
+ALLOWED = 0.0025
+
 
 def outcomes(requests: float, late: float) -> ServiceOutcomes:
     return ServiceOutcomes(seconds=30, first_tokens=requests, late=late)
@@ -29,29 +31,29 @@ def outcomes(requests: float, late: float) -> ServiceOutcomes:
 def test_the_accepted_chance_shrinks_in_proportion_to_what_is_missed(missed: float, expected: float) -> None:
     record = ServiceRecord(at=0.0, requests=99_000.0, missed=100_000.0 * missed)
 
-    assert careful(0.7, record) == pytest.approx(expected)
+    assert careful(0.7, record, allowed=ALLOWED) == pytest.approx(expected)
 
 
 def test_without_a_record_the_policy_decides() -> None:
-    assert careful(0.7, None) == 0.7
+    assert careful(0.7, None, allowed=ALLOWED) == 0.7
 
 
 def test_a_policy_that_is_more_careful_stays_so() -> None:
-    assert careful(0.99, ServiceRecord(at=0.0, requests=1e6, missed=1e5)) == 0.99
+    assert careful(0.99, ServiceRecord(at=0.0, requests=1e6, missed=1e5), allowed=ALLOWED) == 0.99
 
 
 def test_the_misses_of_a_first_minute_decide_nothing() -> None:
     record = served(None, outcomes(50, 2), at=30.0)
 
-    assert careful(0.7, record) == 0.7
+    assert careful(0.7, record, allowed=ALLOWED) == 0.7
 
 
 def test_an_overload_is_remembered_for_hours_and_then_forgotten() -> None:
     record = served(None, outcomes(20_000, 2_000), at=0.0)
-    after = {0: careful(0.7, record)}
+    after = {0: careful(0.7, record, allowed=ALLOWED)}
     for hour in range(1, 37):
         record = served(record, outcomes(2_000, 0), at=hour * 3600.0)
-        after[hour] = careful(0.7, record)
+        after[hour] = careful(0.7, record, allowed=ALLOWED)
 
     assert after[0] == MOST_CAREFUL
     assert 0.9 < after[12] < MOST_CAREFUL
@@ -62,7 +64,11 @@ def test_an_overload_is_remembered_for_hours_and_then_forgotten() -> None:
 def test_more_misses_never_make_less_careful(quantile: float, requests: float, one: float, other: float) -> None:
     fewer, more = sorted((one, other))
 
-    low = careful(quantile, ServiceRecord(at=0.0, requests=requests, missed=requests * fewer))
-    high = careful(quantile, ServiceRecord(at=0.0, requests=requests, missed=requests * more))
+    low = careful(quantile, ServiceRecord(at=0.0, requests=requests, missed=requests * fewer), allowed=ALLOWED)
+    high = careful(quantile, ServiceRecord(at=0.0, requests=requests, missed=requests * more), allowed=ALLOWED)
 
     assert quantile <= low <= high <= max(quantile, MOST_CAREFUL)
+
+
+def test_a_policy_that_allows_every_miss_keeps_its_quantile() -> None:
+    assert careful(0.5, ServiceRecord(at=0.0, requests=400.0, missed=400.0), allowed=1.0) == 0.5
