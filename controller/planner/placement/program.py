@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from controller.planner.placement.objective import TOLERANCE
+
+if TYPE_CHECKING:
+    from scipy.optimize import LinearConstraint
 
 Terms = Mapping[int, float]
 """Coefficients by variable."""
@@ -91,6 +93,9 @@ class Program:
         costs = np.zeros(len(self.upper))
         for variable, coefficient in objective.items():
             costs[variable] = coefficient
+        # Only here: a controller without a cluster to plan does without scipy's memory.
+        from scipy.optimize import Bounds, milp  # noqa: PLC0415
+
         answer = milp(
             costs,
             integrality=np.ones(len(self.upper), dtype=np.int64),
@@ -106,6 +111,9 @@ class Program:
         return np.rint(answer.x).astype(np.int64), gap
 
     def _constraints(self) -> LinearConstraint:
+        from scipy.optimize import LinearConstraint  # noqa: PLC0415
+        from scipy.sparse import csr_array  # noqa: PLC0415
+
         data = [coefficient for terms, _, _ in self.rows for coefficient in terms.values()]
         columns = [variable for terms, _, _ in self.rows for variable in terms]
         ends = np.cumsum([0, *(len(terms) for terms, _, _ in self.rows)])
