@@ -75,6 +75,7 @@ UNSEEN: dict[Metric, str] = {
 _NOTHING_FAILS = "a counter appears with its first increment, and nothing fails"
 _NO_BUDGET = "the local policy has no budget"
 _DIRECT = "with direct token streaming requests go from HAProxy to replicas, past Serve's handles"
+_NO_ROUTER = "HAProxy picks the replica itself: no router is asked (docs/serving/routing.md)"
 _OURS = "Serve's own autoscaler is off: this controller scales"
 
 UNSEEN_LOCALLY: dict[Metric, str] = {
@@ -88,6 +89,9 @@ UNSEEN_LOCALLY: dict[Metric, str] = {
     watched.SERVE_HEALTH_CHECK_FAILURES: _NOTHING_FAILS,
     watched.SERVE_INGRESS_FAILURES: _NOTHING_FAILS,
     watched.SERVE_SCHEDULING_TASKS: _DIRECT,
+    watched.SERVE_ROUTER_REQUESTS: _NO_ROUTER,
+    watched.SERVE_INGRESS_ROUTED: _NO_ROUTER,
+    watched.SERVE_INGRESS_LATENCY: _NO_ROUTER,
     watched.SERVE_OWN_DESIRED: _OURS,
     watched.SERVE_OWN_TOTAL: _OURS,
 }

@@ -6,53 +6,45 @@ import sys
 
 import typer
 
-from controller.cli.alerts import alerts_app
-from controller.cli.approvals import approvals, approve, reject
-from controller.cli.canary import canary
-from controller.cli.dashboards import dashboards_app
-from controller.cli.decide import decide_command
 from controller.cli.exit_codes import ExitCode
-from controller.cli.explain import explain
-from controller.cli.load import load
-from controller.cli.override import override_app
-from controller.cli.plan import plan
-from controller.cli.policy import policy_app
-from controller.cli.preflight import preflight_app
-from controller.cli.profile import profile
-from controller.cli.replay import replay_command
-from controller.cli.run import run
-from controller.cli.tune import tune_command
-from controller.cli.up import up
-from controller.cli.version import version
-from controller.cli.webhooks import webhooks_app
+from controller.cli.lazy import lazy_group
 from controller.errors import BadInputError, ForeserveError, UnavailableError
+
+_COMMANDS = {
+    "up": "controller.cli.up:up",
+    "run": "controller.cli.run:run",
+    "plan": "controller.cli.plan:plan",
+    "canary": "controller.cli.canary:canary",
+    "explain": "controller.cli.explain:explain",
+    "approvals": "controller.cli.approvals:approvals",
+    "approve": "controller.cli.approvals:approve",
+    "reject": "controller.cli.approvals:reject",
+    "load": "controller.cli.load:load",
+    "profile": "controller.cli.profile:profile",
+    "replay": "controller.cli.replay:replay_command",
+    "tune": "controller.cli.tune:tune_command",
+    "decide": "controller.cli.decide:decide_command",
+    "version": "controller.cli.version:version",
+    "preflight": "controller.cli.preflight:preflight_app",
+    "policy": "controller.cli.policy:policy_app",
+    "alerts": "controller.cli.alerts:alerts_app",
+    "dashboards": "controller.cli.dashboards:dashboards_app",
+    "override": "controller.cli.override:override_app",
+    "webhooks": "controller.cli.webhooks:webhooks_app",
+}
 
 app = typer.Typer(
     name="foreserve",
+    cls=lazy_group(_COMMANDS),
     help="Keeps a Ray Serve LLM service fast and cheap: scales it one lead time ahead of its load.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.command("up")(up)
-app.command("run")(run)
-app.command("plan")(plan)
-app.command("canary")(canary)
-app.command("explain")(explain)
-app.command("approvals")(approvals)
-app.command("approve")(approve)
-app.command("reject")(reject)
-app.command("load")(load)
-app.command("profile")(profile)
-app.command("replay")(replay_command)
-app.command("tune")(tune_command)
-app.command("decide")(decide_command)
-app.command("version")(version)
-app.add_typer(preflight_app, name="preflight")
-app.add_typer(policy_app, name="policy")
-app.add_typer(alerts_app, name="alerts")
-app.add_typer(dashboards_app, name="dashboards")
-app.add_typer(override_app, name="override")
-app.add_typer(webhooks_app, name="webhooks")
+
+
+@app.callback()
+def _foreserve() -> None:
+    pass
 
 
 def main() -> None:

@@ -12,16 +12,18 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from kubernetes.aio.client import ApiClient
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from controller.clients.kubernetes_config import Connection
 from controller.errors import UnavailableError
 from controller.ports import Clock
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
 
 FIELD_MANAGER = "foreserve"
 """Under this name the API server notes which fields we wrote (``metadata.managedFields``)."""
@@ -251,6 +253,8 @@ class KubernetesClient:
         return _Answer(response.status, content, response.headers.get("Retry-After"))
 
     async def _open(self) -> ApiClient:
+        from kubernetes.aio.client import ApiClient  # noqa: PLC0415 - 30 MB that only those with a cluster carry
+
         async with self._opening:
             if self._api is None:
                 configuration = await self._connection.load()

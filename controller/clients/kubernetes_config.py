@@ -6,13 +6,15 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from controller.errors import BadInputError
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
 
 CONTEXT_SETTING = "FORESERVE_KUBE_CONTEXT"
 KUBECONFIG = "KUBECONFIG"
@@ -48,6 +50,9 @@ def connection(context: str | None = None) -> Connection:
 
 def _in_cluster() -> Connection:
     async def load() -> Configuration:
+        from kubernetes.aio.client import Configuration  # noqa: PLC0415 - as in clients/kubernetes.py
+        from kubernetes.aio.config import ConfigException, load_incluster_config  # noqa: PLC0415
+
         configuration = Configuration()
         try:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -67,6 +72,9 @@ def _by_file(files: str, context: str | None) -> Connection:
     namespace = _namespace(files, context)
 
     async def load() -> Configuration:
+        from kubernetes.aio.client import Configuration  # noqa: PLC0415 - as in clients/kubernetes.py
+        from kubernetes.aio.config import ConfigException, load_kube_config  # noqa: PLC0415
+
         configuration = Configuration()
         try:
             await load_kube_config(  # type: ignore[no-untyped-call]

@@ -18,6 +18,7 @@ from controller.local.belongings import Run, kill, orphaned_segments, remove_fol
 SCRATCH_ROOT = Path("/tmp")  # noqa: S108
 SCRATCH_PREFIX = "foreserve-"
 _OWNER_FILE = "run.json"
+_SWEEPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +115,14 @@ def clean_up(run: Run, *, began: float, patience_s: float, segments: Iterable[st
 
     ``segments`` are shared-memory segments known to be the run's, whose processes may have ended since.
     """
-    segments = run.segments() | set(segments)
-    left = kill(run.processes(), patience_s)
+    segments = set(segments)
+    left: list[psutil.Process] = []
+    for _ in range(_SWEEPS):  # while one is killed it may have started another
+        processes = run.processes()
+        if not processes:
+            break
+        segments |= run.segments()
+        left = kill(processes, patience_s)
     remove_segments(segments | orphaned_segments(began))
     remove_folder(run.scratch)
     remains = [f"process {process.pid}" for process in left]

@@ -86,7 +86,7 @@ def test_a_runbook_calls_foreserve_as_it_is(line: str) -> None:
     # A group may also be a command by itself.
     while hasattr(command, "commands") and not arguments[0].startswith("-"):
         name, *arguments = arguments
-        command = command.commands[name]
+        command = command.get_command(typer.Context(command), name)
 
     parsed = command.make_context(name, list(arguments))
 

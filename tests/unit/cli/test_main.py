@@ -1,6 +1,8 @@
 """The command as a person meets it: one message, the documented exit code, never a traceback."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +160,11 @@ def test_every_command_exit_code_and_setting_is_documented() -> None:
     missing += [name for name in Settings.model_fields if f"`FORESERVE_{name.upper()}`" not in page]
 
     assert missing == []
+
+
+def test_a_running_controller_carries_nothing_of_the_other_commands() -> None:
+    ask = "import sys, controller.cli.main, controller.cli.run; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True, timeout=60)
+
+    assert {"numba", "scipy", "sklearn", "kubernetes", "ray"}.isdisjoint(done.stdout.split())
