@@ -21,7 +21,15 @@ from controller.api.routes import RecordReader, api
 from controller.api.server import ApiServer, listen
 from controller.api.tokens import TokenFile, Tokens, parse_tokens
 from controller.api.webhooks import add_webhooks
-from controller.assembly import Memory, Surroundings, control_loop, interventions, receivers, serve_client
+from controller.assembly import (
+    Memory,
+    Surroundings,
+    control_loop,
+    interventions,
+    receivers,
+    recollected,
+    serve_client,
+)
 from controller.catalog import exported
 from controller.clients.serve import ServeClient
 from controller.clock import SystemClock
@@ -104,6 +112,8 @@ async def run(
         courier = _courier(settings, around, policy_file, metrics, surface.leadership)
         standby = partial(_standby, surface.leadership)
         cleanup.callback(courier.close)
+        memory = _memory(store)
+        recollection = await recollected(settings, around, policy_file, memory)
         exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier, around.floors]
         loop = control_loop(
             settings,
@@ -112,10 +122,11 @@ async def run(
             advisory=settings.advisory,
             store=store,
             notices=store.notices,
-            memory=_memory(store),
+            memory=memory,
             exporters=[*exporters, LineExporter(lines)] if lines else exporters,
             asked=asked,
             surface=surface,
+            past=recollection.past,
         )
         cleanup.push_async_callback(loop.close)
         records = _record_reader(settings.store)
@@ -150,6 +161,7 @@ async def run(
             _summary(settings, policy_file, server.address),
             *surface.notices,
             *store.notices,
+            *recollection.said,
             *_warnings(serve_problem),
         ):
             say(sentence)
@@ -186,26 +198,30 @@ async def plan(settings: Settings, *, say: Say) -> TickRecord:
     async with surface.running(), aiohttp.ClientSession() as session:
         client = serve_client(settings, session)
         await client.applications()
+        around = Surroundings(
+            clock=clock,
+            session=session,
+            client=client,
+            log=log,
+            observer=MetricsExporter(),
+            floors=FloorBoard(clock),
+        )
+        memory = _remembered(settings.store)
+        recollection = await recollected(settings, around, policy_file, memory)
         loop = control_loop(
             settings,
-            Surroundings(
-                clock=clock,
-                session=session,
-                client=client,
-                log=log,
-                observer=MetricsExporter(),
-                floors=FloorBoard(clock),
-            ),
+            around,
             policy_source=policy_file,
             advisory=True,
             store=NothingKept(),
             notices=(),
-            memory=_remembered(settings.store),
+            memory=memory,
             exporters=(),
             asked=interventions(_copied(settings.store), clock, policy_file),
             surface=surface,
+            past=recollection.past,
         )
-        for sentence in surface.notices:
+        for sentence in (*surface.notices, *recollection.said):
             say(sentence)
         try:
             return await _look_and_plan(loop, policy_file.current.policy.control.window_s, clock, say)

@@ -23,6 +23,7 @@ from controller.collectors.discovery import (
 from controller.collectors.haproxy import HAProxyCollector
 from controller.collectors.prometheus import PrometheusCollector
 from controller.collectors.ray_agents import RayAgentsCollector
+from controller.collectors.recollection import Grain, PastDemand, Recollection, recollect
 from controller.collectors.serve_state import ServeStateCollector
 from controller.domain.lasting import Checkpoint
 from controller.forecast.adaptive import AdaptiveForecaster
@@ -32,9 +33,9 @@ from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.fitting import FitWorker
 from controller.loop.forecast_guard import ForecastGuard
-from controller.loop.foresight import Foresight
+from controller.loop.foresight import LONG_BINS, LONG_STEP_S, Foresight
 from controller.loop.journal import Journal
-from controller.loop.learned import restore
+from controller.loop.learned import long_histories, restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
 from controller.on_kubernetes import Surface
@@ -45,6 +46,7 @@ from controller.webhooks.receiver import Receivers
 from controller.window.history import DemandHistory
 
 _NO_KUBERNETES = Surface()
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,32 @@ def serve_client(settings: Settings, session: aiohttp.ClientSession) -> ServeCli
     return ServeClient(base_url=settings.serve_url, session=session, token=settings.serve_secret())
 
 
+async def recollected(settings: Settings, around: Surroundings, policy: PolicySource, memory: Memory) -> Recollection:
+    """Read what Prometheus, where it is the source, knows of the time that the store does not."""
+    if settings.prometheus_url is None:
+        return Recollection()
+    now = around.clock.now()
+    # A store that does not reach back far enough may have been cut off while it was filled: all is read again.
+    known_until = {
+        deployment: history.end
+        for deployment, _, history in long_histories(memory.kept.pieces)
+        if now - history.start > LONG_STEP_S * LONG_BINS - _DAY_S
+    }
+    short = DemandHistory()
+    return await recollect(
+        around.session,
+        settings.prometheus_url,
+        [deployment.id for deployment in policy.current.policy.deployments],
+        token=settings.prometheus_secret(),
+        known_until=known_until,
+        grains=(
+            Grain(step_s=short.step_s, span_s=short.step_s * short.max_bins),
+            Grain(step_s=LONG_STEP_S, span_s=LONG_STEP_S * LONG_BINS),
+        ),
+        now=now,
+    )
+
+
 def control_loop(
     settings: Settings,
     around: Surroundings,
@@ -126,6 +154,7 @@ def control_loop(
     exporters: Sequence[Exporter],
     asked: Interventions,
     surface: Surface = _NO_KUBERNETES,
+    past: Sequence[PastDemand] = (),
 ) -> ControlLoop:
     """Build the loop. Raises BadInputError for an address that cannot be fetched."""
     policy = PolicyInForce(source=policy_source, advisory=advisory, log=around.log, observer=around.observer)
@@ -134,6 +163,10 @@ def control_loop(
     guard = ForecastGuard(clock=around.clock, observer=around.observer, log=around.log)
     foresight = Foresight(AdaptiveForecaster(), FitWorker(clock=around.clock), guard)
     restore(memory.kept.pieces, foresight)
+    for one in past:
+        for kept in (histories, foresight.histories):
+            if kept.step_s == one.step_s:
+                kept.fill(one.deployment, one.signal, one.start, one.values)
     direct = ServeDirectActuator(client=around.client, clock=around.clock, limits=policy.limits)
     return ControlLoop(
         clock=around.clock,

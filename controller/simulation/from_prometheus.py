@@ -1,31 +1,16 @@
-"""A deployment's history out of a Prometheus-compatible API, by range queries over the catalogued series."""
+"""A deployment's history out of a Prometheus-compatible API, as rates to replay."""
 
 from __future__ import annotations
 
-import json
 import math
 
 import aiohttp
-import numpy as np
 
-from controller.catalog import scraped
-from controller.collectors.pages import FetchError, check_url, fetch
-from controller.collectors.query_answer import error_text
+from controller.collectors.past_demand import read_past
 from controller.domain.identity import DeploymentId
-from controller.domain.signals import Signal
-from controller.errors import UnavailableError
-from controller.simulation.rates import Rates, no_rates
-from controller.simulation.state import Floats
-from controller.window.front_door import backends
+from controller.simulation.rates import SIGNALS, Rates
 
 STEP_S = 30.0
-_RATE_OVER = "1m"
-_POINTS_AT_ONCE = 8000
-"""Prometheus answers with 11,000 points of a series at most."""
-
-_MAX_BYTES = 16_000_000
-_TIMEOUT_S = 60.0
-_AUTH_STATUSES = {401, 403}
 
 
 async def read_prometheus(
@@ -44,75 +29,6 @@ async def read_prometheus(
         UnavailableError: it does not answer, or not as Prometheus does.
 
     """
-    url = check_url(base_url).rstrip("/") + "/api/v1/query_range"
     start, end = math.floor(since / STEP_S) * STEP_S, math.ceil(until / STEP_S) * STEP_S
-    rates = no_rates(start, end, STEP_S)
-    headers = {"Accept-Encoding": "gzip"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    for signal, query in queries(deployment).items():
-        for first in range(0, rates.bins, _POINTS_AT_ONCE):
-            last = min(first + _POINTS_AT_ONCE, rates.bins)
-            # The point at a bin's end tells of the minute up to it.
-            form = {
-                "query": query,
-                "start": f"{start + (first + 1) * STEP_S:.3f}",
-                "end": f"{start + last * STEP_S:.3f}",
-                "step": f"{STEP_S:g}",
-                "timeout": f"{_TIMEOUT_S:g}s",
-            }
-            body = await _ask(session, url, headers, form)
-            _take(rates.values[signal], body, start=start, url=url)
-    return rates
-
-
-def queries(deployment: DeploymentId) -> dict[Signal, str]:
-    """PromQL of each rate. HAProxy counts what was queued and shed, too; without it, requests that engines finished."""
-    proxies = "|".join(
-        backend.replace("\\", "\\\\").replace(".", "\\\\.") for backend in backends(deployment.application)
-    )
-    front = f'sum(rate({scraped.HAPROXY_REQUESTS.name}{{proxy=~"{proxies}"}}[{_RATE_OVER}]))'
-    return {
-        Signal.REQUESTS: f"{front} or {_of_engines(scraped.VLLM_REQUEST_SUCCESS.name, deployment)}",
-        Signal.PREFILL_TOKENS: _of_engines(scraped.VLLM_PROMPT_TOKENS.name, deployment),
-        Signal.DECODE_TOKENS: _of_engines(scraped.VLLM_GENERATION_TOKENS.name, deployment),
-    }
-
-
-def _of_engines(name: str, deployment: DeploymentId) -> str:
-    """Sum over the engines of the deployment's replicas, which Serve's series tell apart."""
-    owned = (
-        f"{scraped.SERVE_PROCESSING.name}{{application={_quoted(deployment.application)},"
-        f"deployment={_quoted(deployment.deployment)}}}"
-    )
-    named = f'label_replace(last_over_time({owned}[5m]), "ReplicaId", "$1", "replica", "(.+)")'
-    return (
-        f"sum(sum by (ReplicaId) (rate({name}[{_RATE_OVER}])) "
-        f"* on (ReplicaId) group_left () (max by (ReplicaId) ({named}) * 0 + 1))"
-    )
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-async def _ask(session: aiohttp.ClientSession, url: str, headers: dict[str, str], form: dict[str, str]) -> bytes:
-    try:
-        return await fetch(session, url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES, headers=headers, form=form)
-    except FetchError as error:
-        said = error_text(error.body)
-        hint = "; check the token" if error.status in _AUTH_STATUSES else ""
-        msg = f"{url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
-        raise UnavailableError(msg) from error
-
-
-def _take(values: Floats, body: bytes, *, start: float, url: str) -> None:
-    """Write an answer's only series into its bins."""
-    try:
-        answer = json.loads(body)
-        for series in answer["data"]["result"]:
-            points = np.array([[float(at), float(value)] for at, value in series["values"]])
-            places = np.rint((points[:, 0] - start) / STEP_S).astype(np.int64) - 1
-            usable = (places >= 0) & (places < len(values)) & np.isfinite(points[:, 1])
-            values[places[usable]] = points[usable, 1]
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        msg = f"{url}: not an answer of the Prometheus API; it begins with {body[:120].decode(errors='replace')!r}"
-        raise UnavailableError(msg) from error
+    values = await read_past(session, base_url, deployment, SIGNALS, token=token, since=start, until=end, step_s=STEP_S)
+    return Rates(start=start, step_s=STEP_S, values=values)

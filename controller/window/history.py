@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Tail
@@ -123,6 +124,30 @@ class DemandHistory:
             track.bins.extend(math.nan if value is None else value for value in values)
             self._tracks[deployment, signal] = track
 
+    def fill(self, deployment: DeploymentId, signal: Signal, start: float, values: NDArray[np.float64]) -> int:
+        """Take in what others measured where nothing is known, before anything is recorded; returns the bins filled.
+
+        ``values`` are in bins of ``step_s`` from ``start`` (Unix seconds, a multiple of it); NaN where unknown.
+        """
+        useful = np.flatnonzero(np.isfinite(values))
+        if not useful.size:
+            return 0
+        first, end = round(start / self.step_s), round(start / self.step_s) + int(useful[-1]) + 1
+        track = self._tracks.get((deployment, signal)) or _Track(open_bin=end)
+        own = np.asarray(track.bins, dtype=np.float64)
+        own_first, last = track.open_bin - own.size, max(end, track.open_bin)
+        begin = max(min(first + int(useful[0]), own_first), last - self.max_bins)
+        whole = np.full(last - begin, math.nan)
+        _lay(whole, begin, own_first, own)
+        known = int(np.isfinite(whole).sum())
+        missing = np.full(last - begin, math.nan)
+        _lay(missing, begin, first, values[: useful[-1] + 1])
+        whole = np.where(np.isfinite(whole), whole, missing)
+        filled = _Track(open_bin=last)
+        filled.bins.frombytes(whole.astype(np.float32).tobytes())
+        self._tracks[deployment, signal] = filled
+        return int(np.isfinite(whole).sum()) - known
+
     def _tail(self, key: tuple[DeploymentId, Signal], track: _Track, held_until: float | None) -> Tail:
         bins = len(track.bins)
         if held_until is not None:
@@ -137,6 +162,13 @@ class DemandHistory:
             step_s=self.step_s,
             values=_values(bins),
         )
+
+
+def _lay(whole: NDArray[np.float64], begin: int, first: int, values: NDArray[np.float64]) -> None:
+    """Write ``values``, which begin at bin ``first``, into ``whole``, which begins at bin ``begin``."""
+    kept = values[max(0, begin - first) :]
+    place = max(first, begin) - begin
+    whole[place : place + kept.size] = kept[: max(0, whole.size - place)]
 
 
 def _values(bins: array[float]) -> tuple[float | None, ...]:

@@ -45,8 +45,9 @@ class Observer:
         with StoreReader(self.stack.files.records) as store:
             return store.records()
 
-    def changes(self, action: Action) -> list[TickRecord]:
-        return [record for record in self.records() if record.deployments[0].decision.action == action]
+    def changes(self, action: Action, after: int = 0) -> list[TickRecord]:
+        """Ticks later than ``after`` with this action."""
+        return [one for one in self.records() if one.tick > after and one.deployments[0].decision.action == action]
 
     def replicas(self) -> tuple[int, list[str]]:
         """Serve's own account: the target, and each replica's state."""

@@ -21,8 +21,10 @@ from controller import app
 from controller.codec import load_record
 from controller.domain.plan import Action, OutcomeStatus, Reason
 from controller.domain.record import TickRecord
+from controller.domain.signals import Signal
 from controller.errors import BadInputError, UnavailableError
 from controller.settings import Settings, load_settings
+from controller.store.reader import StoreReader
 from tests.serve_rest import CAPTURES, Fault, ServeRestStandIn, capture
 from tests.webhooks import SinkServer, failing_half_the_time, until
 
@@ -350,3 +352,42 @@ async def test_a_plan_without_serve_is_unavailable(tmp_path: Path) -> None:
     async with loaded_cluster(tmp_path) as (_, settings):
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
             await app.plan(changed(settings, serve_url=nowhere()), say=print)
+
+
+@asynccontextmanager
+async def prometheus_with_a_past(value: float) -> AsyncIterator[str]:
+    """Answers range queries with one even series, and knows nothing of now."""
+
+    async def past(request: web.Request) -> web.Response:
+        form = await request.post()
+        start, end, step = (float(str(form[name])) for name in ("start", "end", "step"))
+        points = [[start + index * step, f"{value}"] for index in range(round((end - start) / step) + 1)]
+        return web.json_response({"status": "success", "data": {"result": [{"metric": {}, "values": points}]}})
+
+    async def now(_: web.Request) -> web.Response:
+        return web.json_response({"status": "success", "data": {"resultType": "matrix", "result": []}})
+
+    application = web.Application()
+    application.router.add_post("/api/v1/query_range", past)
+    application.router.add_post("/api/v1/query", now)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+async def test_a_first_start_begins_with_the_past_that_prometheus_knows(tmp_path: Path) -> None:
+    async with loaded_cluster(tmp_path) as (_, settings), prometheus_with_a_past(7.0) as prometheus:
+        async with running(changed(settings, prometheus_url=prometheus, ray_metrics_targets=())) as process:
+            await process.until(any_record)
+        with StoreReader(settings.store) as reader:
+            kept = reader.load()
+
+    assert "llmd/LLMServer:tiny: 360.0 h of its past read from Prometheus" in process.said
+    assert kept is not None
+    fine = {signal: history for _, signal, history in kept.histories}[Signal.PREFILL_TOKENS]
+    assert len(fine.values) >= 8630
+    assert set(fine.values[:-10]) == {7.0}
+    assert any(piece.name.startswith("minutes") for piece in kept.pieces)

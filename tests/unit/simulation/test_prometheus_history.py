@@ -11,8 +11,11 @@ import aiohttp
 import numpy as np
 import pytest
 
+from controller.collectors.recollection import Grain, recollect
+from controller.domain.identity import DeploymentId
 from controller.domain.signals import Signal
 from controller.simulation.from_prometheus import read_prometheus
+from controller.window.history import DemandHistory
 from tests.records import CHAT
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
@@ -88,3 +91,53 @@ async def test_a_deployments_own_requests_and_tokens_are_found(server):
     assert rates.values[Signal.PREFILL_TOKENS][middle] == pytest.approx(1500.0)
     assert rates.values[Signal.DECODE_TOKENS][middle] == pytest.approx(360.0)
     assert np.count_nonzero(rates.known) >= 115
+
+
+async def test_a_new_controller_knows_the_past_that_prometheus_knows(server):
+    now = START + HOUR + 7.0
+    grains = (Grain(step_s=5.0, span_s=600.0), Grain(step_s=60.0, span_s=86_400.0))
+    stranger = DeploymentId("chat", "Other")
+    async with aiohttp.ClientSession() as session:
+        while not await is_ready(session, server):  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.05)
+        found = await recollect(
+            session,
+            server,
+            [CHAT, stranger, DeploymentId("no", "traffic")],
+            token=None,
+            known_until={stranger: now - 60.0},
+            grains=grains,
+            now=now,
+        )
+    histories = {grain.step_s: DemandHistory(step_s=grain.step_s, max_bins=1440) for grain in grains}
+    for one in found.past:
+        histories[one.step_s].fill(one.deployment, one.signal, one.start, one.values)
+
+    fine, coarse = (histories[grain.step_s].history(CHAT, Signal.PREFILL_TOKENS) for grain in grains)
+    assert fine.end <= now
+    assert fine.values[:-6] == pytest.approx([1500.0] * (len(fine.values) - 6), abs=0.1)
+    assert len(fine.values) > 110
+    assert coarse.start == pytest.approx(START, abs=120)
+    assert coarse.values[2:-2] == pytest.approx([1500.0] * (len(coarse.values) - 4), abs=0.1)
+    assert {one.deployment for one in found.past} == {CHAT, DeploymentId("no", "traffic")}
+    assert found.said == (
+        "chat/LLMServer:tiny: 1.0 h of its past read from Prometheus",
+        "no/traffic: Prometheus knows nothing of its past",
+    )
+
+
+async def test_a_past_that_cannot_be_read_is_said_and_ends_nothing():
+    async with aiohttp.ClientSession() as session:
+        found = await recollect(
+            session,
+            "http://127.0.0.1:9",
+            [CHAT],
+            token=None,
+            known_until={},
+            grains=(Grain(step_s=5.0, span_s=600.0),),
+            now=float(START),
+        )
+
+    assert found.past == ()
+    (sentence,) = found.said
+    assert sentence.startswith("chat/LLMServer:tiny: its past could not be read and is learned from now on: http://")

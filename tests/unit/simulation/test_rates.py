@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from controller.collectors.past_demand import queries
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known
 from controller.domain.signals import Signal
@@ -19,7 +20,7 @@ from controller.forecast.adaptive import AdaptiveForecaster
 from controller.loop.foresight import FitAtOnce, Foresight
 from controller.loop.learned import Learned
 from controller.loop.perception import Perception
-from controller.simulation.from_prometheus import STEP_S, queries, read_prometheus
+from controller.simulation.from_prometheus import STEP_S, read_prometheus
 from controller.simulation.from_store import read_store
 from controller.simulation.rates import SIGNALS, Rates, no_rates, recent, requests_of
 from controller.store.sqlite import SqliteStore

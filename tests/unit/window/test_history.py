@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
@@ -131,3 +134,63 @@ def test_200_deployments_over_12_hours_fit_in_60_megabytes():
     tracks = history._tracks.values()
     assert {len(track.bins) for track in tracks} == {8640}
     assert sum(sys.getsizeof(track.bins) for track in tracks) < 60_000_000
+
+
+NAN = float("nan")
+
+
+def filled(history: DemandHistory, start: float, *values: float) -> int:
+    return history.fill(CHAT, ONGOING, start, np.array(values))
+
+
+def test_what_others_measured_fills_the_time_before_and_the_gaps():
+    history = recorded((100, 2), (105, Unknown("stale")), (110, 8), (115, 1))
+
+    count = filled(history, 90.0, 5, 6, 7, 7, 7, 9)
+
+    assert history.history(CHAT, ONGOING) == History(start=90.0, step_s=5.0, values=(5.0, 6.0, 2.0, 7.0, 8.0, 9.0))
+    assert count == 4
+
+
+def test_filling_goes_on_after_a_restart_until_now_and_then_recording_does():
+    history = DemandHistory()
+    history.restore([(CHAT, ONGOING, History(start=100.0, step_s=5.0, values=(1.0, 2.0)))])
+
+    filled(history, 110.0, NAN, 4, NAN)
+    history.record(told(125, 6))
+    history.record(told(130, 6))
+
+    assert history.history(CHAT, ONGOING).values == (1.0, 2.0, None, 4.0, None, 6.0)
+
+
+def test_nothing_known_fills_nothing():
+    history = DemandHistory()
+
+    assert filled(history, 100.0, NAN, NAN) == 0
+    assert history.signals() == ()
+
+
+BINS = st.lists(st.one_of(st.none(), st.integers(0, 9)), max_size=12)
+
+
+@given(own=BINS, others=BINS, first=st.integers(0, 20), other_first=st.integers(0, 20), most=st.integers(1, 15))
+def test_filling_never_changes_what_is_known_and_keeps_the_bound(own, others, first, other_first, most):
+    history = DemandHistory(max_bins=most)
+    values = tuple(None if one is None else float(one) for one in own)
+    history.restore([(CHAT, ONGOING, History(start=first * 5.0, step_s=5.0, values=values))])
+    before = history.history(CHAT, ONGOING)
+
+    filled(history, other_first * 5.0, *(NAN if one is None else one for one in others))
+    after = history.history(CHAT, ONGOING)
+
+    at = {after.start + place * 5.0: value for place, value in enumerate(after.values)}
+    told_by_others = {(other_first + place) * 5.0: one for place, one in enumerate(others) if one is not None}
+    assert len(after.values) <= most
+    for place, value in enumerate(before.values):
+        when = before.start + place * 5.0
+        if value is not None and when in at:
+            assert at[when] == value
+    for when, value in at.items():
+        begins = round((when - before.start) / 5.0)
+        mine = before.values[begins] if 0 <= begins < len(before.values) else None
+        assert value == (mine if mine is not None else told_by_others.get(when))
