@@ -182,6 +182,18 @@ class ClusterWorld:
             self.cluster.advance()
         return self.records[before:]
 
+    async def until(self, seen: Callable[[], object], within_s: float) -> list[TickRecord]:
+        """Tick until something is so; returns the records of that time."""
+        before, end = len(self.records), self.clock.now() + within_s
+        while not seen():
+            assert self.clock.now() < end, f"not so within {within_s:g} s"
+            await self.run(INTERVAL_S)
+        return self.records[before:]
+
+    async def scaled_out(self, replicas: int = 4, name: DeploymentId = CHAT, *, within_s: float = 900.0) -> None:
+        """Tick until so many replicas run: a node takes 300 s, a worker 30 s, a replica 60 s."""
+        await self.until(lambda: self.deployment(name).running >= replicas, within_s)
+
     def deployment(self, name: DeploymentId = CHAT) -> PlacedDeployment:
         return next(one for one in self.cluster.deployments if one.id == name)
 
