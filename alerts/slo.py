@@ -26,7 +26,7 @@ _BUDGET_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Windows:
+class Windows:
     """Two windows that must both burn faster than ``factor``: the long one proves, the short one resets."""
 
     long: str
@@ -34,14 +34,48 @@ class _Windows:
     factor: float
 
 
-_FAST = (_Windows(long="1h", short="5m", factor=14.4), _Windows(long="6h", short="30m", factor=6.0))
-_SLOW = (_Windows(long="1d", short="2h", factor=3.0), _Windows(long="3d", short="6h", factor=1.0))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a budget burns, by any of ``windows``, for ``hold``; ``counted`` is where bad events are counted."""
+
+    name: str
+    windows: tuple[Windows, ...]
+    counted: str
+    hold: str
+    severity: Severity
+    impact: str
+
+
+FAST = Pace(
+    name="fast",
+    windows=(Windows(long="1h", short="5m", factor=14.4), Windows(long="6h", short="30m", factor=6.0)),
+    counted="1h",
+    hold="2m",
+    severity=Severity.PAGE,
+    impact="At this pace a month's error budget is gone within two days; users notice now.",
+)
+SLOW = Pace(
+    name="slow",
+    windows=(Windows(long="1d", short="2h", factor=3.0), Windows(long="3d", short="6h", factor=1.0)),
+    counted="3d",
+    hold="15m",
+    severity=Severity.TICKET,
+    impact="At this pace the error budget does not last the month.",
+)
+PACES = (FAST, SLOW)
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _KINDS = {
     "ttft": ("TimeToFirstTokenBudgetBurn", "time to first token", "{{ $labels.application }}/{{ $labels.deployment }}"),
     "itl": ("InterTokenLatencyBudgetBurn", "inter-token latency", "{{ $labels.application }}/{{ $labels.deployment }}"),
     "success": ("RequestFailureBudgetBurn", "request success", "{{ $labels.application }}"),
 }
+
+
+def seconds(duration: str) -> float:
+    """Return a window or hold, such as 30m, in seconds."""
+    return float(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 def slo_groups(policy: Policy, *, every_s: int) -> tuple[Group, ...]:
@@ -117,29 +151,20 @@ def _budget_left() -> Recording:
 
 def _alerts(every_s: int) -> Iterator[Alert]:
     for slo, (name, what, where) in _KINDS.items():
-        yield Alert(
-            name=name,
-            expr=f"({_both(slo, _FAST)}) and {_enough(slo, '1h', every_s)}",
-            hold="2m",
-            severity=Severity.PAGE,
-            team=Team.SERVICE,
-            summary=f"{where} burns its {what} budget {{{{ $value | humanize }}}} times as fast as it may.",
-            impact="At this pace a month's error budget is gone within two days; users notice now.",
-            labels={"pace": "fast"},
-        )
-        yield Alert(
-            name=name,
-            expr=f"({_both(slo, _SLOW)}) and {_enough(slo, '3d', every_s)}",
-            hold="15m",
-            severity=Severity.TICKET,
-            team=Team.SERVICE,
-            summary=f"{where} burns its {what} budget {{{{ $value | humanize }}}} times as fast as it may.",
-            impact="At this pace the error budget does not last the month.",
-            labels={"pace": "slow"},
-        )
+        for pace in PACES:
+            yield Alert(
+                name=name,
+                expr=f"({_both(slo, pace.windows)}) and {_enough(slo, pace.counted, every_s)}",
+                hold=pace.hold,
+                severity=pace.severity,
+                team=Team.SERVICE,
+                summary=f"{where} burns its {what} budget {{{{ $value | humanize }}}} times as fast as it may.",
+                impact=pace.impact,
+                labels={"pace": pace.name},
+            )
 
 
-def _both(slo: str, pairs: Sequence[_Windows]) -> str:
+def _both(slo: str, pairs: Sequence[Windows]) -> str:
     of = equals("slo", slo)
     return " or ".join(
         f"({selector(recorded.SLO_BURN[pair.long], of)} > {pair.factor:g}"

@@ -31,7 +31,7 @@ class Topic(StrEnum):
     FIGHT = "fight"
     """Something else set a target."""
     SLO_BURN = "slo_burn"
-    """The 95th percentile has been above its objective for five minutes; ends after as long within it."""
+    """An error budget burns too fast, by the windows and factors of the alerts; ends when it no longer does."""
     OVERRIDE = "override"
     """Somebody asked for something for a while."""
     CONTROLLER_DOWN = "controller_down"

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTerms:
-    """What the policy asked for when the decision was made: bounds, objectives in seconds, and the quantile.
+    """What the policy asked for when the decision was made: bounds, objectives, and the quantile.
 
     ``quantile_from`` says in words where the forecast quantile comes from.
     """
@@ -25,6 +25,7 @@ class PolicyTerms:
     max_replicas: int
     ttft_s: float
     itl_s: float
+    success_ratio: float | None = None
     quantile: float | None = None
     quantile_from: str = ""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.domain.identity import DeploymentId
+from controller.domain.objective import Events, Objective
 from controller.domain.reading import Reading, Unknown
 from controller.domain.scrape import SourceHealth
 from controller.domain.signals import Signal
@@ -59,7 +60,8 @@ class Snapshot:
     Serve's start-up histogram; ``startups`` are the replica starts that were seen to end since the
     previous snapshot. ``at_the_door`` counts requests held or failing in front of the replicas, the only
     sign of demand while none runs. ``stop_streams`` are the requests on the replicas that Serve would stop
-    first, in that order (None: unknown; empty: not observed).
+    first, in that order (None: unknown; empty: not observed). ``objectives`` has the events of each promise
+    of which it is known how many there were.
     """
 
     at: float
@@ -80,6 +82,7 @@ class Snapshot:
     startups: tuple[StartupSample, ...] = ()
     at_the_door: Reading = _NOT_OBSERVED
     stop_streams: tuple[float | None, ...] = ()
+    objectives: Mapping[Objective, Events] = field(default_factory=dict)
     sources: tuple[SourceHealth, ...] = ()
     blind_spots: tuple[str, ...] = ()
 

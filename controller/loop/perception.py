@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Tail
+from controller.domain.objective import Thresholds
 from controller.domain.scrape import Scrape
 from controller.domain.serve import ServeState
 from controller.domain.signals import Signal
@@ -37,7 +38,8 @@ class Perception:
         window = self._window_for(policy.control)
         for scrape in scrapes:
             window.record(believed_at(scrape, now))
-        snapshots = observe(window, [deployment.id for deployment in policy.deployments], now)
+        asked = [deployment.id for deployment in policy.deployments]
+        snapshots = observe(window, asked, now, promised={one.id: _promised(one) for one in policy.deployments})
         for snapshot in snapshots:
             self._histories.record(snapshot)
         return snapshots
@@ -68,6 +70,10 @@ class Perception:
             self._window = Window(window_s=control.window_s, max_age_s=control.max_signal_age_s)
         self._control = control
         return self._window
+
+
+def _promised(deployment: DeploymentPolicy) -> Thresholds:
+    return Thresholds(ttft_s=deployment.objectives.ttft_s, itl_s=deployment.objectives.itl_s)
 
 
 def _lengths(control: ControlPolicy) -> tuple[float, float]:

@@ -83,6 +83,7 @@ def _terms(deployment: DeploymentPolicy) -> PolicyTerms:
         max_replicas=deployment.limits.max_replicas,
         ttft_s=deployment.objectives.ttft_s,
         itl_s=deployment.objectives.itl_s,
+        success_ratio=deployment.objectives.success_ratio,
         quantile=deployment.forecast.target_quantile if deployment.forecast.enabled else None,
         quantile_from=deployment.forecast.quantile_from,
     )

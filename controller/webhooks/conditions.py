@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from alerts.rule import Severity
+from alerts.slo import PACES, Pace, seconds
 from controller.domain.event import Fact, Gravity, Topic
 from controller.domain.identity import DeploymentId
+from controller.domain.objective import Objective
 from controller.domain.plan import Action, OrderStatus, OutcomeStatus, Reason
 from controller.domain.pools import VerdictKind
-from controller.domain.reading import Known, Reading
 from controller.domain.record import DeploymentRecord, TickRecord
-
-SLO_HOLD_S = 300.0
+from controller.webhooks.budgets import Budget, Spending, budgets, burning
 
 _HELD = frozenset({Reason.NO_DATA, Reason.BLIND_SPOT, Reason.PAUSED, Reason.FROZEN, Reason.HELD})
+_PROMISES = {
+    Objective.TTFT: "time to first token",
+    Objective.ITL: "inter-token latency",
+    Objective.SUCCESS: "request success",
+}
 _FAILED = frozenset({OutcomeStatus.REFUSED, OutcomeStatus.FAILED})
 
 
@@ -40,17 +47,17 @@ class Situation:
     unknown: frozenset[str]
 
 
-def situation(record: TickRecord) -> Situation:
-    """Read a record."""
+def situation(record: TickRecord, spent: Mapping[str, Spending] = MappingProxyType({})) -> Situation:
+    """Read a record; ``spent`` is what was counted of objectives up to it."""
     lasting = [
         *(one for entry in record.deployments for one in _of_deployment(entry)),
         *_late(record),
         *_verdicts(record),
         *_overrides(record),
+        *_burning(record, spent),
     ]
     happened = [*(one for entry in record.deployments for one in _applied(entry)), *_fights(record)]
-    latencies = [one for entry in record.deployments for one in _latencies(entry)]
-    unknown = frozenset(key for key, _, reading, _ in latencies if not isinstance(reading, Known))
+    unknown = frozenset(_burn_key(one, pace) for one in budgets(record) if one.events is None for pace in PACES)
     return Situation(tuple(lasting), tuple(happened), unknown)
 
 
@@ -59,7 +66,6 @@ def _of_deployment(entry: DeploymentRecord) -> Iterator[Condition]:
     yield from _failed(entry)
     yield from _awaited(entry)
     yield from _distrusted(entry)
-    yield from _burning(entry)
 
 
 def _held(entry: DeploymentRecord) -> Iterator[Condition]:
@@ -132,30 +138,39 @@ def _distrusted(entry: DeploymentRecord) -> Iterator[Condition]:
             )
 
 
-def _burning(entry: DeploymentRecord) -> Iterator[Condition]:
-    for key, name, reading, objective_s in _latencies(entry):
-        if isinstance(reading, Known) and reading.value > objective_s:
+def _burning(record: TickRecord, spent: Mapping[str, Spending]) -> Iterator[Condition]:
+    for one in budgets(record):
+        for pace in PACES:
+            burn = burning(spent[one.key], pace, one.promised) if one.key in spent else None
+            if burn is None:
+                continue
+            where = one.application if one.deployment is None else str(one.deployment)
+            late = "" if one.threshold_s is None else f" of {one.threshold_s:g} s"
             yield Condition(
-                key=key,
+                key=_burn_key(one, pace),
                 topic=Topic.SLO_BURN,
-                gravity=Gravity.CRITICAL,
+                gravity=Gravity.CRITICAL if pace.severity is Severity.PAGE else Gravity.WARNING,
                 summary=(
-                    f"{entry.decision.id}: p95 of {name} has been above its objective of {objective_s:g} s for "
-                    f"{SLO_HOLD_S / 60:g} min, now {reading.value:.3g} s"
+                    f"{where} burns its error budget of {_PROMISES[one.objective]}{late} {burn.rate:.3g} times as fast "
+                    f"as it may, over {burn.long} and {burn.short}"
                 ),
-                deployment=entry.decision.id,
-                facts={"objective_s": objective_s, "p95_s": reading.value},
-                hold_s=SLO_HOLD_S,
+                deployment=one.deployment,
+                facts={
+                    "application": one.application,
+                    "objective": one.objective.value,
+                    "threshold_s": one.threshold_s,
+                    "promised": one.promised,
+                    "pace": pace.name,
+                    "burn_rate": burn.rate,
+                    "long_window": burn.long,
+                    "short_window": burn.short,
+                },
+                hold_s=seconds(pace.hold),
             )
 
 
-def _latencies(entry: DeploymentRecord) -> Iterator[tuple[str, str, Reading, float]]:
-    """Key, name, p95 and objective of what users are promised."""
-    if entry.terms is None:
-        return
-    latency, terms, prefix = entry.snapshot.latency, entry.terms, f"{Topic.SLO_BURN}/{entry.decision.id}"
-    yield f"{prefix}/ttft", "time to first token", latency.ttft_p95_s, terms.ttft_s
-    yield f"{prefix}/itl", "inter-token latency", latency.itl_p95_s, terms.itl_s
+def _burn_key(one: Budget, pace: Pace) -> str:
+    return f"{Topic.SLO_BURN}/{one.key}/{pace.name}"
 
 
 def _late(record: TickRecord) -> Iterator[Condition]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.domain.event import Event, Gravity, Phase, Topic
 from controller.domain.record import TickRecord
+from controller.webhooks.budgets import Spending, counted
 from controller.webhooks.conditions import Condition, Situation, situation
 
 
@@ -27,6 +28,8 @@ class Told:
     at: float = 0.0
     on: Mapping[str, Condition] = field(default_factory=dict)
     turning: Mapping[str, Turning] = field(default_factory=dict)
+    spent: Mapping[str, Spending] = field(default_factory=dict)
+    """Events of objectives that were counted, by objective."""
     running: bool = False
     """Whether the controller was last told to be up."""
 
@@ -38,7 +41,8 @@ def news(told: Told, record: TickRecord) -> tuple[tuple[Event, ...], Told]:
     """
     if record.tick <= told.tick and record.at <= told.at:
         return (), told
-    seen = situation(record)
+    spent = counted(told.spent, record)
+    seen = situation(record, spent)
     turned = dict(_turned(told, seen, record.at))
     events = [_event(one, Phase.HAPPENED, record.at, f"{record.tick}") for one in seen.happened]
     on = dict(told.on)
@@ -50,7 +54,7 @@ def news(told: Told, record: TickRecord) -> tuple[tuple[Event, ...], Told]:
             on[key] = condition
             events.append(_event(condition, Phase.BEGAN, record.at, f"{record.tick}"))
     turning = {key: turn for key, turn in _turning(told, seen, record.at) if key not in turned}
-    return tuple(events), replace(told, tick=record.tick, at=record.at, on=on, turning=turning)
+    return tuple(events), replace(told, tick=record.tick, at=record.at, on=on, turning=turning, spent=spent)
 
 
 def started(told: Told, *, now: float, version: str) -> tuple[tuple[Event, ...], Told]:

@@ -60,6 +60,16 @@ def front_door(moment: Moment, application: str, *, sole: bool) -> FrontDoor:
     )
 
 
+def responses(moment: Moment, application: str) -> tuple[Rate, Rate] | None:
+    """Return an application's responses per second and the 5xx among them, of any cause; None where unknown."""
+    if _blocked(moment, sole=True) is not None:
+        return None
+    shown = _shown(moment, scraped.HAPROXY_RESPONSES, application)
+    every = moment.rate(shown)
+    failed = moment.rate([series for series in shown if ("code", "5xx") in series.labels])
+    return None if every is None or failed is None else (every, failed)
+
+
 def counts_sessions(moment: Moment, application: str) -> bool:
     """Whether any HAProxy showed a usable count of the application's sessions lately."""
     names = backends(application)

@@ -19,10 +19,8 @@ from controller.window.series import Series
 _NOTHING = Unknown("no request finished in the window")
 
 
-def latency(moment: Moment, known: Mapping[str, KnownReplica]) -> Latency:
+def latency(ttft: Observations, itl: Observations) -> Latency:
     """Quantiles over the window, of all replicas that served in it together."""
-    ttft = _Observations(moment, scraped.VLLM_TTFT, known)
-    itl = _Observations(moment, scraped.VLLM_ITL, known)
     return Latency(
         ttft_p50_s=ttft.quantile(0.5),
         ttft_p95_s=ttft.quantile(0.95),
@@ -33,7 +31,7 @@ def latency(moment: Moment, known: Mapping[str, KnownReplica]) -> Latency:
 
 def mean_request_s(moment: Moment, known: Mapping[str, KnownReplica]) -> float | None:
     """Mean time of a request inside the engine, in seconds, as exact as buckets allow; None if none finished."""
-    return histogram.mean(_Observations(moment, scraped.VLLM_E2E, known).buckets)
+    return histogram.mean(Observations(moment, scraped.VLLM_E2E, known).buckets)
 
 
 def service_outcomes(
@@ -43,8 +41,8 @@ def service_outcomes(
 
     Objectives between two bucket bounds split their bucket evenly.
     """
-    late, first_tokens = histogram.beyond(_Observations(moment, scraped.VLLM_TTFT, known).buckets, ttft_s)
-    slow, paced = histogram.beyond(_Observations(moment, scraped.VLLM_TPOT, known).buckets, tpot_s)
+    late, first_tokens = histogram.beyond(Observations(moment, scraped.VLLM_TTFT, known).buckets, ttft_s)
+    slow, paced = histogram.beyond(Observations(moment, scraped.VLLM_TPOT, known).buckets, tpot_s)
     if first_tokens <= 0.0:
         return None
     return ServiceOutcomes(seconds=moment.window.window_s, first_tokens=first_tokens, late=late, paced=paced, slow=slow)
@@ -63,8 +61,8 @@ def startup_p90_s(moment: Moment, deployment: DeploymentId) -> Reading:
     return Unknown("no replica start was counted") if milliseconds is None else Known(milliseconds / 1000.0, age_s)
 
 
-class _Observations:
-    """What one histogram observed within the window, over several replicas."""
+class Observations:
+    """What one histogram observed within the window, over several replicas: cumulative counts by upper bound."""
 
     def __init__(self, moment: Moment, metric: Metric, known: Mapping[str, KnownReplica]) -> None:
         self.buckets: dict[float, float] = {}
@@ -73,6 +71,7 @@ class _Observations:
             self._add(moment, f"{metric.name}_bucket", replica)
 
     def quantile(self, probability: float) -> Reading:
+        """Return the value at ``probability``; unknown where nothing was observed."""
         value = histogram.quantile(self.buckets, probability)
         return _NOTHING if value is None else Known(value, self.age_s)
 

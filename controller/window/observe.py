@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from controller.catalog import scraped
 from controller.domain.identity import DeploymentId
+from controller.domain.objective import Thresholds
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.serve import ApplicationState, DeploymentState, ReplicaState
 from controller.domain.signals import Signal
@@ -17,7 +20,8 @@ from controller.window.engines import Engines, engines, no_engines
 from controller.window.front_door import FrontDoor, front_door
 from controller.window.http import errors_per_s, failures
 from controller.window.knocks import knocks
-from controller.window.latency import latency, mean_request_s, startup_p90_s
+from controller.window.latency import Observations, latency, mean_request_s, startup_p90_s
+from controller.window.objectives import objective_events
 from controller.window.reach import Moment, Rate
 from controller.window.replica_gauges import serve_view
 from controller.window.replicas import KnownReplica
@@ -34,8 +38,14 @@ _STARTING = (
 )
 
 
-def observe(window: Window, deployments: Sequence[DeploymentId], now: float) -> tuple[Snapshot, ...]:
-    """Return one snapshot per deployment, in the order asked.
+def observe(
+    window: Window,
+    deployments: Sequence[DeploymentId],
+    now: float,
+    *,
+    promised: Mapping[DeploymentId, Thresholds] = MappingProxyType({}),
+) -> tuple[Snapshot, ...]:
+    """Return one snapshot per deployment, in the order asked, with the events of what is ``promised``.
 
     HAProxy counts per application, so its numbers are a deployment's only where no other deployment of
     that application is asked for. Measured replica starts are taken out of ``window``: each is in one
@@ -55,7 +65,8 @@ def observe(window: Window, deployments: Sequence[DeploymentId], now: float) -> 
         if look is not None and state is None:
             found = _absent(wanted, now)
         else:
-            found = _Seen.of(moment, wanted, application, state, sole=asked[wanted.application] == 1).snapshot()
+            seen = _Seen.of(moment, wanted, application, state, sole=asked[wanted.application] == 1)
+            found = seen.snapshot(promised.get(wanted))
             if look is not None and state is not None:
                 found = replace(found, stop_streams=stop_streams(moment, look.state, state))
         blind_spots = (*spots, *found.blind_spots)
@@ -107,8 +118,10 @@ class _Seen:
             sole=sole,
         )
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, promised: Thresholds | None) -> Snapshot:
         """Put the views together."""
+        ttft = Observations(self.moment, scraped.VLLM_TTFT, self.known)
+        itl = Observations(self.moment, scraped.VLLM_ITL, self.known)
         failed = failures(self.moment, self.id.application)
         shed = failed.shed
         is_shedding = isinstance(shed, Rate) and shed.per_s > 0.0
@@ -134,10 +147,11 @@ class _Seen:
             shed_per_s=shed.reading() if isinstance(shed, Rate) else shed,
             errors_per_s=errors_per_s(failed, self.door.failures),
             kv_cache_usage=self.engines.kv_usage,
-            latency=latency(self.moment, self.known),
+            latency=latency(ttft, itl),
             idle=idle,
             startup_p90_s=startup_p90_s(self.moment, self.id),
             at_the_door=knocks(self.moment, self.id, self.door, failed),
+            objectives=objective_events(self.moment, self.id.application, ttft, itl, promised),
             blind_spots=self._blind_spots(),
         )
 

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from controller.domain.cluster_record import ClusterRecord
 from controller.domain.event import Event, Gravity, Phase, Topic
+from controller.domain.objective import Events, Objective
 from controller.domain.override import Override, OverrideAction
 from controller.domain.plan import Action, Conflict, Order, OrderStatus, Outcome, OutcomeStatus, Reason, Step
 from controller.domain.pools import PoolVerdict, VerdictKind
-from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.record import TickRecord
-from controller.domain.snapshot import Latency
 from controller.webhooks.news import Told, news, started, stopped
 from tests.records import CHAT, decision, deployment_record, record, snapshot, standing
 
@@ -45,9 +44,9 @@ def outcome(status: OutcomeStatus, **changes: Any) -> Any:
     return deployment_record(outcome=Outcome(id=CHAT, status=status, **changes))
 
 
-def latencies(ttft: Reading) -> Any:
-    latency = Latency(ttft_p50_s=Known(0.1), ttft_p95_s=ttft, itl_p50_s=Known(0.01), itl_p95_s=Known(0.02))
-    return replace(QUIET, snapshot=snapshot(latency=latency))
+def first_tokens(per_s: float, *, bad: float) -> Any:
+    events = {Objective.TTFT: Events(per_s=per_s, bad_per_s=bad)}
+    return replace(QUIET, snapshot=snapshot(objectives=events))
 
 
 def test_nothing_is_told_of_a_quiet_tick() -> None:
@@ -162,29 +161,36 @@ def test_a_second_writer_is_told_and_a_redeploy_is_not() -> None:
     assert events[0].summary == "chat/LLMServer:tiny: something else set 5 replicas; 3 was set here"
 
 
-def test_an_objective_burns_after_five_minutes_above_it_and_is_well_after_as_long_below() -> None:
-    slow, quick = latencies(Known(3.0)), latencies(Known(0.5))
-    ticks = [tick(number, slow if number <= 40 else quick) for number in range(1, 90)]
+def test_a_budget_that_burns_is_told_as_the_alerts_fire_and_when_it_no_longer_does() -> None:
+    late, well = first_tokens(2.0, bad=1.8), first_tokens(2.0, bad=0.0)
+    ticks = [tick(number, late if number <= 30 else well, every_s=60) for number in range(1, 500)]
+    first, well_from = ticks[0].at, ticks[29].at
 
-    began, ended = fold(*ticks)
+    fast, slow, over, slow_over = fold(*ticks)
 
-    assert (began.phase, began.at - ticks[0].at, began.gravity) == (Phase.BEGAN, 300, Gravity.CRITICAL)
-    assert (ended.phase, ended.at - ticks[40].at) == (Phase.ENDED, 300)
-    assert "p95 of time to first token has been above its objective of 2 s for 5 min" in began.summary
+    # 1.8 in 2 late is 18 times what 95 % allow; the first interval is the second tick's.
+    assert (fast.phase, fast.gravity, fast.at - first) == (Phase.BEGAN, Gravity.CRITICAL, 60 + 120)
+    assert (slow.phase, slow.gravity, slow.at - first) == (Phase.BEGAN, Gravity.WARNING, 60 + 900)
+    assert fast.summary == (
+        "chat/LLMServer:tiny burns its error budget of time to first token of 2 s 18 times as fast as it may, "
+        "over 1h and 5m"
+    )
+    # Half an hour is 6 times too much until a third of it is left; six hours are too much until they are over.
+    assert (over.phase, over.key, over.at - well_from) == (Phase.ENDED, fast.key, pytest.approx(1200 + 120, abs=60))
+    assert (slow_over.phase, slow_over.key) == (Phase.ENDED, slow.key)
+    assert 5 * 3600 < slow_over.at - well_from < 6.5 * 3600
 
 
-def test_a_moment_within_the_objective_begins_the_five_minutes_anew() -> None:
-    slow, quick = latencies(Known(3.0)), latencies(Known(0.5))
-
-    assert fold(*(tick(number, quick if number == 25 else slow) for number in range(1, 50))) == []
+def test_ten_bad_events_are_needed() -> None:
+    assert fold(*(tick(number, first_tokens(0.01, bad=0.01)) for number in range(1, 90))) == []
 
 
 def test_not_knowing_neither_begins_nor_ends_a_burn() -> None:
-    slow, unseen = latencies(Known(3.0)), latencies(Unknown("no tokens"))
+    late = first_tokens(2.0, bad=2.0)
 
-    assert fold(*(tick(number, unseen) for number in range(1, 90))) == []
-    burning = [tick(number, slow) for number in range(1, 40)]
-    assert len(fold(*burning, *(tick(number, unseen) for number in range(40, 200)))) == 1
+    assert fold(*(tick(number) for number in range(1, 90))) == []
+    burning = [tick(number, late) for number in range(1, 40)]
+    assert len(fold(*burning, *(tick(number) for number in range(40, 200)))) == 1
 
 
 @pytest.mark.parametrize("again", [tick(2), tick(1)])
@@ -200,15 +206,15 @@ def test_ticks_that_begin_anew_with_a_new_store_are_told() -> None:
     assert len(fold(tick(1, deployment_record(), at=9999.0), told=after)) == 1
 
 
-@given(st.lists(st.sampled_from(["quiet", "late", "hold", "refused", "slow", "unseen"]), max_size=60))
+@given(st.lists(st.sampled_from(["quiet", "late", "hold", "refused", "burning", "well"]), max_size=60))
 def test_the_same_records_tell_the_same_whoever_folds_them_from_wherever(kinds: list[str]) -> None:
     made = {
         "quiet": {},
         "late": {"ledger": (LATE,)},
         "hold": {"overrides": (HOLD,)},
         "refused": {"entry": outcome(OutcomeStatus.REFUSED)},
-        "slow": {"entry": latencies(Known(9.0))},
-        "unseen": {"entry": latencies(Unknown("absent"))},
+        "burning": {"entry": first_tokens(9.0, bad=9.0)},
+        "well": {"entry": first_tokens(9.0, bad=0.0)},
     }
     ticks = [tick(number, **made[kind], every_s=100) for number, kind in enumerate(kinds, start=1)]
     half = len(ticks) // 2

@@ -1,0 +1,83 @@
+"""Events of objectives: how many of a window's first tokens, tokens and requests broke their promise."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.domain.identity import DeploymentId
+from controller.domain.objective import Events, Objective, Thresholds
+from controller.domain.scrape import SourceKind
+from controller.window.observe import observe
+from controller.window.window import Window
+from tests.captured import HAPROXY, RAY, Watch, edited, failed, haproxy, page, ray, serve
+
+LLMD = DeploymentId("llmd", "LLMServer:tiny")
+T = 1_795_222_400.0
+TTFT = "ray_vllm_time_to_first_token_seconds_bucket"
+REQUESTS = "ray_serve_num_http_requests_total"
+RESPONSES = "haproxy_backend_http_responses_total"
+ROUTED = "http-llmd-via-ingress-request-router"
+BOUNDS = ("2.5", "5.0", "7.5", "10.0", "20.0", "40.0", "80.0", "160.0", "640.0", "2560.0", "+Inf")
+LOADED = page("ray_8080_llmd_loaded")
+PROMISED = {LLMD: Thresholds(ttft_s=0.5, itl_s=0.05)}
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch(Window(window_s=30, max_age_s=30))
+
+
+def objectives(watch: Watch, now: float, promised=PROMISED):
+    return observe(watch.window, [LLMD], now, promised=promised)[0].objectives
+
+
+def test_late_first_tokens_are_counted_against_the_objective(watch):
+    later = LOADED
+    for bound in ("0.25", "0.5", "0.75", "1.0", *BOUNDS):  # 30 between 0.1 and 0.25 s
+        later = edited(later, TTFT, add=30, le=bound, ReplicaId="wezrga03")
+    for bound in ("0.75", "1.0", *BOUNDS):  # 60 between 0.5 and 0.75 s
+        later = edited(later, TTFT, add=60, le=bound, ReplicaId="wezrga03")
+    watch.see(ray(LOADED, T), serve("llmd_loaded", T), ray(later, T + 30), serve("llmd_loaded", T + 30))
+
+    found = objectives(watch, T + 30)
+
+    assert found[Objective.TTFT] == Events(per_s=3.0, bad_per_s=2.0)
+    assert found[Objective.ITL] == Events(per_s=0.0, bad_per_s=0.0)
+
+
+def test_an_objective_between_two_bounds_splits_the_bucket_evenly(watch):
+    later = LOADED
+    for bound in ("0.75", "1.0", *BOUNDS):
+        later = edited(later, TTFT, add=60, le=bound, ReplicaId="wezrga03")
+    watch.see(ray(LOADED, T), serve("llmd_loaded", T), ray(later, T + 30), serve("llmd_loaded", T + 30))
+
+    found = objectives(watch, T + 30, {LLMD: Thresholds(ttft_s=0.6, itl_s=0.05)})
+
+    assert found[Objective.TTFT] == Events(per_s=2.0, bad_per_s=pytest.approx(1.2))
+
+
+def test_failed_requests_are_those_of_the_service_and_a_client_that_left_is_none(watch):
+    later = edited(LOADED, REQUESTS, add=90, application="llmd", method="POST", status_code="200")
+    later = edited(later, REQUESTS, add=30, application="llmd", method="GET", status_code="404")
+    watch.see(ray(LOADED, T), serve("llmd_loaded", T), ray(later, T + 30), serve("llmd_loaded", T + 30))
+
+    assert objectives(watch, T + 30)[Objective.SUCCESS] == Events(per_s=4.0, bad_per_s=0.0)
+
+
+def test_of_two_systems_the_one_that_saw_more_failures_counts(watch):
+    """HAProxy answers 503 by itself while no server is up; Serve sees nothing of that."""
+    door = page("haproxy_9101_llmd_loaded")
+    refusing = edited(door, RESPONSES, add=60, code="5xx", proxy=ROUTED)
+    for at, shown in ((T, door), (T + 30, refusing)):
+        watch.see(ray(LOADED, at), haproxy(shown, at), serve("llmd_loaded", at))
+
+    assert objectives(watch, T + 30)[Objective.SUCCESS] == Events(per_s=2.0, bad_per_s=2.0)
+
+
+def test_what_is_not_known_is_left_out_and_not_zero(watch):
+    watch.see(ray(LOADED, T), haproxy("llmd_loaded", T), serve("llmd_loaded", T))
+    watch.see(failed(SourceKind.RAY, RAY, T + 40), failed(SourceKind.HAPROXY, HAPROXY, T + 40))
+    watch.see(serve("llmd_loaded", T + 40))
+
+    assert objectives(watch, T + 40) == {}
+    assert objectives(watch, T + 40, {}) == {}
