@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from controller.decisions.cluster_message import ClusterAnswer, ClusterTold
 from controller.domain.forecast import Forecast, LeadTime
 from controller.domain.plan import Action, Capacity, OrderStatus, OutcomeStatus, Reason, Step
 
@@ -156,6 +157,7 @@ class SnapshotLine(_Part):
     schema_: Literal[1] = Field(alias="schema", description="Version of this format.")
     at: float = Field(ge=0, le=1e11, description="Unix seconds; later than on the line before.")
     deployments: tuple[DeploymentTold, ...] = Field(max_length=1000)
+    cluster: ClusterTold | None = Field(default=None, description="null: only replicas are planned.")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -214,6 +216,7 @@ class PlanLine(_Part):
     plan: tuple[Planned, ...] = Field(description="One entry for each deployment of the policy, in its order.")
     ledger: tuple[PlannedOrder, ...]
     conflicts: tuple[FoundConflict, ...]
+    cluster: ClusterAnswer | None = Field(default=None, description="Where a cluster was told.")
 
 
 class Problem(_Part):

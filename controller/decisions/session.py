@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from controller.decisions import cluster as clusters
+from controller.decisions.cluster_message import ClusterAnswer, ClusterTold
 from controller.decisions.message import (
     DeploymentTold,
     FoundConflict,
@@ -14,21 +16,30 @@ from controller.decisions.message import (
     SnapshotLine,
 )
 from controller.decisions.seen import engine_work_of, snapshot_of
+from controller.domain.cluster import LayerStep
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, Conflict, Decision, Order, Outcome, OutcomeStatus
 from controller.domain.signals import Signal
 from controller.domain.snapshot import History, Snapshot
 from controller.domain.state import PlannerState
+from controller.domain.supply import SupplyOrder
 from controller.errors import BadInputError
 from controller.forecast.adaptive import AdaptiveForecaster
+from controller.loop.cluster import PlannedCluster, on_ground
 from controller.loop.foresight import FitAtOnce, Foresight
+from controller.loop.ground import Ground, grounded
 from controller.loop.step_timer import StepTimer
-from controller.loop.thinking import think
+from controller.loop.thinking import Thought, think
 from controller.planner.decide import Plan, note_outcomes
+from controller.planner.placement import Effort, plan_cluster
+from controller.planner.supply.orders import placed_orders
 from controller.policy.load import LoadedPolicy
+from controller.policy.model import Mode
 from controller.window.history import DemandHistory
 
 _NEWEST_BINS = 1440
+_EFFORT = Effort(seconds=60.0)
+"""The nodes of the search end it, long before its time would: the same line gives the same plan."""
 _NOT_SET = "the target that was planned is not the one that was found"
 
 
@@ -48,6 +59,9 @@ class Pending:
     at: float
     plan: Plan
     snapshots: tuple[Snapshot, ...]
+    steps: tuple[LayerStep, ...] = ()
+    """What was to be set of nodes and workers, and ``orders`` what that orders."""
+    orders: tuple[SupplyOrder, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,10 +88,12 @@ class Session:
             snapshot_of(one.id, told.get(one.id), at=line.at, max_age_s=policy.control.max_signal_age_s)
             for one in policy.deployments
         )
-        self.state = _with_outcomes(self.state, self.pending, told)
+        self.state = _with_outcomes(self.state, self.pending, told, line.cluster)
         for snapshot in snapshots:
             self.histories.record(snapshot)
         self.foresight.record(snapshots)
+        ground = self._ground(line, told, snapshots)
+        before = self.state
         thought = think(
             policy,
             snapshots,
@@ -87,10 +103,39 @@ class Session:
             foresight=self.foresight,
             now=line.at,
             timer=StepTimer(_StandingClock(line.at)),
+            ground=ground,
         )
-        self.state = thought.state
-        self.pending = Pending(at=line.at, plan=thought.plan, snapshots=thought.snapshots)
-        return _answer(thought.plan, number=number, at=line.at, version=self.loaded.version)
+        plan, self.state = thought.plan, thought.state
+        cluster: PlannedCluster | None = None
+        if ground is not None:
+            cluster, plan, self.state = _placed(ground, thought, before, now=line.at)
+        self.pending = Pending(
+            at=line.at,
+            plan=plan,
+            snapshots=thought.snapshots,
+            steps=() if cluster is None else cluster.acts.steps,
+            orders=() if cluster is None else _layer_orders(cluster, self.state, now=line.at),
+        )
+        shown = None if cluster is None else clusters.answered(cluster)
+        return _answer(plan, number=number, at=line.at, version=self.loaded.version, cluster=shown)
+
+    def _ground(
+        self, line: SnapshotLine, told: Mapping[DeploymentId, DeploymentTold], snapshots: Sequence[Snapshot]
+    ) -> Ground | None:
+        """Take the cluster's news in; None where no cluster was told."""
+        if line.cluster is None:
+            return None
+        policy = self.loaded.policy
+        ground, supply = grounded(
+            policy,
+            clusters.found_of(line.cluster, at=line.at),
+            clusters.serve_of(policy, line.cluster, told),
+            snapshots,
+            self.state.supply,
+            now=line.at,
+        )
+        self.state = replace(self.state, supply=supply)
+        return ground
 
     def _history(self, wanted: DeploymentId, signal: Signal, since: float | None = None, /) -> History:
         return self.histories.history(wanted, signal, since, last_bins=_NEWEST_BINS)
@@ -104,6 +149,9 @@ class Session:
             if one.deployment not in planned:
                 msg = f"{one.deployment} is not in the policy, which has {', '.join(sorted(planned))}"
                 raise LineError(msg, key=f"deployments.{place}.deployment")
+        if line.cluster is not None and (wrong := clusters.strange(line.cluster, self.loaded.policy.cluster)):
+            key, msg = wrong
+            raise LineError(msg, key=key)
         return {DeploymentId.parse(one.deployment): one for one in line.deployments}
 
 
@@ -132,13 +180,32 @@ def check_policy(loaded: LoadedPolicy) -> LoadedPolicy:
     return loaded
 
 
+def _placed(
+    ground: Ground, thought: Thought, before: PlannerState, *, now: float
+) -> tuple[PlannedCluster, Plan, PlannerState]:
+    given = replace(ground.given, demands=thought.demands)
+    plan = plan_cluster(given, now=now, effort=_EFFORT)
+    return on_ground(ground, given, plan, thought=thought, before=before, levers={}, mode=Mode.DIRECT, solve_s=0.0)
+
+
+def _layer_orders(cluster: PlannedCluster, state: PlannerState, *, now: float) -> tuple[SupplyOrder, ...]:
+    """What the plan orders where all of its steps are set."""
+    keys = {(step.layer, step.name) for step in cluster.acts.steps}
+    groups = cluster.ground.found.groups or ()
+    return placed_orders(cluster.plan, cluster.given, state.supply, groups, keys, now=now)
+
+
 def _with_outcomes(
-    state: PlannerState, pending: Pending | None, told: Mapping[DeploymentId, DeploymentTold]
+    state: PlannerState,
+    pending: Pending | None,
+    told: Mapping[DeploymentId, DeploymentTold],
+    cluster: ClusterTold | None,
 ) -> PlannerState:
     if pending is None:
         return state
     outcomes = [_outcome(decision, told.get(decision.id)) for decision in pending.plan.decisions]
-    return note_outcomes(state, pending.plan, outcomes, pending.snapshots, now=pending.at)
+    state = note_outcomes(state, pending.plan, outcomes, pending.snapshots, now=pending.at)
+    return replace(state, supply=clusters.noted(state.supply, pending.orders, pending.steps, cluster))
 
 
 def _outcome(decision: Decision, told: DeploymentTold | None) -> Outcome:
@@ -152,7 +219,7 @@ def _outcome(decision: Decision, told: DeploymentTold | None) -> Outcome:
     return Outcome(id=decision.id, status=OutcomeStatus.FAILED, detail=_NOT_SET, attempts=1)
 
 
-def _answer(plan: Plan, *, number: int, at: float, version: str) -> PlanLine:
+def _answer(plan: Plan, *, number: int, at: float, version: str, cluster: ClusterAnswer | None) -> PlanLine:
     return PlanLine(
         line=number,
         at=at,
@@ -160,6 +227,7 @@ def _answer(plan: Plan, *, number: int, at: float, version: str) -> PlanLine:
         plan=tuple(_planned(decision) for decision in plan.decisions),
         ledger=_orders(plan.ledger),
         conflicts=_conflicts(plan.conflicts),
+        cluster=cluster,
     )
 
 

@@ -138,6 +138,21 @@ async def planned(
     except Exception as error:  # noqa: BLE001
         plan = ClusterPlan(held=f"planning failed, nodes and workers stay: {type(error).__name__}: {error}")
     solve_s = clock.monotonic() - began
+    return on_ground(ground, given, plan, thought=thought, before=before, levers=levers, mode=mode, solve_s=solve_s)
+
+
+def on_ground(
+    ground: Ground,
+    given: ClusterInput,
+    plan: ClusterPlan,
+    *,
+    thought: Thought,
+    before: PlannerState,
+    levers: Levers,
+    mode: Mode,
+    solve_s: float,
+) -> tuple[PlannedCluster, Plan, PlannerState]:
+    """Give replicas what has a place in a plan, and say what is to be set."""
     if mode is Mode.GUIDED:
         plan = opened(plan, given.groups)
     decided, state = housed(thought.plan, thought.state, before, plan, ground.elsewhere)

@@ -254,7 +254,7 @@ def test_the_schema_names_every_key_that_the_lines_have(policy):
     assert isinstance(answered, PlanLine)
     properties = schema["output"]["$defs"]["PlanLine"]["properties"]
     assert set(json.loads(answered.model_dump_json(by_alias=True))) == set(properties)
-    assert {"schema", "at", "deployments"} == set(schema["input"]["properties"])
+    assert {"schema", "at", "deployments", "cluster"} == set(schema["input"]["properties"])
 
 
 class Records:
