@@ -29,6 +29,7 @@ from controller.domain.lasting import Checkpoint
 from controller.forecast.adaptive import AdaptiveForecaster
 from controller.interventions.approvals import ApprovalBoard
 from controller.interventions.overrides import OverrideBoard
+from controller.interventions.words import SpokenWords
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
 from controller.loop.fitting import FitWorker
@@ -192,6 +193,7 @@ def control_loop(
         cluster=surface.parts,
         leadership=surface.leadership,
         hand_over=surface.hand_over,
+        words=SpokenWords(asked.overrides, asked.approvals),
     )
 
 

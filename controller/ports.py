@@ -131,12 +131,29 @@ class TakenOver(Protocol):
         """Its planner's state, as of what it did last."""
         ...
 
+    @property
+    def words(self) -> Mapping[str, Sequence[bytes]] | None:
+        """What people and alerts had said to it, by kind; None where it did not tell."""
+        ...
+
+
+class Words(Protocol):
+    """What people and alerts say to whoever leads."""
+
+    def told(self) -> Mapping[str, Sequence[bytes]]:
+        """Everything said, by kind."""
+        ...
+
+    def heed(self, words: Mapping[str, Sequence[bytes]]) -> None:
+        """Go on from what the leader before was told, in place of what this controller remembers."""
+        ...
+
 
 class HandOver(Protocol):
     """Passes the planner's state from one leader to the next. Both methods raise UnavailableError."""
 
-    async def publish(self, state: PlannerState, *, tick: int) -> None:
-        """Leave the state for whoever leads next."""
+    async def publish(self, state: PlannerState, words: Mapping[str, Sequence[bytes]], *, tick: int) -> None:
+        """Leave the state, and what people said, for whoever leads next."""
         ...
 
     async def take(self) -> TakenOver | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from controller.codec import dump_proposal, load_proposal
@@ -14,7 +15,9 @@ from controller.errors import ForeserveError
 from controller.policy.model import Mode, Policy
 from controller.ports import Clock, Shelf, StoreError
 
-_KIND = "proposal"
+KIND = "proposal"
+"""What proposals are called on a shelf."""
+
 _MOST_KEPT = 200
 """Proposals that are remembered with what came of them."""
 
@@ -46,7 +49,7 @@ class ApprovalBoard:
         self._clock = clock
         self._policy = policy
         self._new_id = new_id
-        kept = [load_proposal(body) for body in shelf.everything(_KIND)]
+        kept = [load_proposal(body) for body in shelf.everything(KIND)]
         found = sorted((one for one in kept if one is not None), key=lambda one: one.made_at)
         self._proposals = {one.id: one for one in found}
 
@@ -106,6 +109,20 @@ class ApprovalBoard:
                 why = "the plan is to leave the target as it is now" if asks else f"the mode is {record.mode} now"
                 self._note(_stale(one, why, self._clock.now()))
 
+    def bodies(self) -> tuple[bytes, ...]:
+        """Return all that are remembered, as they are stored."""
+        return tuple(dump_proposal(one) for _, one in sorted(self._proposals.items()))
+
+    def adopt(self, bodies: Sequence[bytes]) -> None:
+        """Remember these in place of those remembered until now, also while they cannot be stored."""
+        kept = [one for body in bodies if (one := load_proposal(body)) is not None]
+        with contextlib.suppress(StoreError):
+            for gone in set(self._proposals) - {one.id for one in kept}:
+                self._shelf.drop(KIND, gone)
+        self._proposals = {}
+        for one in sorted(kept, key=lambda one: one.made_at):
+            self._note(one)
+
     def _answer(self, name: str, status: ProposalStatus, by: str, note: str) -> Proposal:
         found = self.proposal(name)
         if found.status is not ProposalStatus.OPEN:
@@ -155,11 +172,11 @@ class ApprovalBoard:
             self._proposals[proposal.id] = proposal
 
     def _keep(self, proposal: Proposal) -> None:
-        self._shelf.put(_KIND, proposal.id, dump_proposal(proposal))
+        self._shelf.put(KIND, proposal.id, dump_proposal(proposal))
         self._proposals[proposal.id] = proposal
         over = [one.id for one in self._proposals.values() if not one.status.waits][:-_MOST_KEPT]
         for name in over:
-            self._shelf.drop(_KIND, name)
+            self._shelf.drop(KIND, name)
             del self._proposals[name]
 
 

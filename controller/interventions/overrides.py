@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -104,6 +105,20 @@ class OverrideBoard:
         """End those whose key begins so; see ``end``."""
         found = [one.id for one in self.in_force(self._clock.now()) if one.key.startswith(prefix)]
         return tuple(ended for one in found if (ended := self.end(one)) is not None)
+
+    def bodies(self) -> tuple[bytes, ...]:
+        """Return all that are held, as they are stored."""
+        return tuple(dump_override(one) for _, one in sorted(self._held.items()))
+
+    def adopt(self, bodies: Sequence[bytes]) -> None:
+        """Hold these in place of those held until now, also while they cannot be stored."""
+        found = [one for body in bodies if (one := load_override(body)) is not None]
+        for gone in set(self._held) - {one.id for one in found}:
+            self._forget(self._held[gone])
+        self._held = {one.id: one for one in found}
+        for one in found:
+            with contextlib.suppress(StoreError):
+                self._shelf.put(KIND, one.id, dump_override(one))
 
     def _forget(self, over: Override) -> None:
         """What is over counts no more, whether or not the store can be tidied now."""

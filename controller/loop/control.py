@@ -38,6 +38,7 @@ from controller.ports import (
     LoopEvent,
     LoopObserver,
     Overrides,
+    Words,
     no_overrides,
 )
 
@@ -73,6 +74,7 @@ class ControlLoop:
         cluster: ClusterParts = _NO_CLUSTER,
         leadership: Leadership | None = None,
         hand_over: HandOver | None = None,
+        words: Words | None = None,
         act_within_s: float = 10.0,
     ) -> None:
         self._clock = clock
@@ -90,7 +92,7 @@ class ControlLoop:
         self._overrides = overrides
         self._cluster = cluster
         self._watch = ClusterWatch(observer=cluster.observer, clock=clock)
-        self._succession = Succession(leadership, hand_over)
+        self._succession = Succession(leadership, hand_over, words)
         self._act_within_s = act_within_s
         self._learned = Learned(perception, foresight)
         self.considered: Considered | None = None

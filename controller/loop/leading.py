@@ -8,7 +8,7 @@ from controller.domain.cluster_record import Leading
 from controller.domain.state import PlannerState
 from controller.errors import UnavailableError
 from controller.planner.ownership import disowned
-from controller.ports import HandOver, Leadership
+from controller.ports import HandOver, Leadership, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,12 @@ class Term:
 
 
 class Succession:
-    """Takes over from the leader before, once a term, and leaves the state for the next one before anything is done."""
+    """Takes over from the leader before, once a term, and leaves all for the next one before anything is done."""
 
-    def __init__(self, leadership: Leadership | None, hand_over: HandOver | None) -> None:
+    def __init__(self, leadership: Leadership | None, hand_over: HandOver | None, words: Words | None = None) -> None:
         self._leadership = leadership
         self._hand_over = hand_over
+        self._words = words
         self._taken: int | None = None
 
     async def begin(self, state: PlannerState) -> tuple[Term, PlannerState]:
@@ -71,14 +72,18 @@ class Succession:
         except UnavailableError as error:
             return Term(leadership, number, f"what the leader before did is not known: {error}"), state
         self._taken = number
-        return Term(leadership, number), state if left is None else left.state
+        if left is None:
+            return Term(leadership, number), state
+        if self._words is not None and left.words is not None:
+            self._words.heed(left.words)
+        return Term(leadership, number), left.state
 
     async def leave(self, term: Term, state: PlannerState, *, tick: int) -> str | None:
         """Keep the state where the next leader finds it; return what is wrong when that fails."""
         if self._hand_over is None or term.standby() is not None:
             return None
         try:
-            await self._hand_over.publish(state, tick=tick)
+            await self._hand_over.publish(state, {} if self._words is None else self._words.told(), tick=tick)
         except UnavailableError as error:
             return f"nothing is lowered while the state cannot be left for the next leader: {error}"
         return None

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from controller.clients.kubernetes import Json, KubernetesClient, KubernetesRefusedError
 from controller.codec import dump_state, load_state
@@ -23,7 +24,8 @@ from controller.ports import Leadership
 
 TERM, TICK = "foreserve.dev/term", "foreserve.dev/tick"
 
-_KEY = "state"
+_KEYS = "state", "words"
+_WORDS: TypeAdapter[dict[str, tuple[str, ...]]] = TypeAdapter(dict[str, tuple[str, ...]])
 _FORMAT, _FORMAT_KEY = "1", "foreserve.dev/format"
 _MOST_BYTES = 900_000
 """A ConfigMap holds 1 MiB, with its names."""
@@ -41,6 +43,8 @@ class HandedOver:
     state: PlannerState
     term: int
     tick: int
+    words: Mapping[str, tuple[bytes, ...]] | None = None
+    """What people had said to it, by kind; None where an older version wrote it."""
 
 
 class ConfigMapHandOver:
@@ -52,27 +56,28 @@ class ConfigMapHandOver:
         self._maps = f"/api/v1/namespaces/{namespace}/configmaps"
         self._name = name
         self._leadership = leadership
-        self._last: bytes | None = None
+        self._last: tuple[bytes, bytes] | None = None
         self._version: str | None = None
 
-    async def publish(self, state: PlannerState, *, tick: int) -> None:
-        """Write the state; one that is there already is not written again.
+    async def publish(self, state: PlannerState, words: Mapping[str, Sequence[bytes]], *, tick: int) -> None:
+        """Write the state, and what people said (JSON texts by kind); what is there already is not written again.
 
         Raises:
             HandOverError: this process does not lead any more, another leader has written since, or it is too large.
             UnavailableError: the API server gives no answer, or refuses.
 
         """
-        plain = dump_state(state)
+        plain = dump_state(state), _dump_words(words)
         if plain == self._last:
             return
         if not self._leadership.may_act():
             msg = f"this process does not lead: {self._leadership.standing}"
             raise HandOverError(msg)
-        packed = zlib.compress(plain, 6)
-        if len(packed) > _MOST_BYTES:
+        packed = {key: zlib.compress(body, 6) for key, body in zip(_KEYS, plain, strict=True)}
+        size = sum(map(len, packed.values()))
+        if size > _MOST_BYTES:
             msg = (
-                f"the state has {len(packed)} bytes, and a ConfigMap takes {_MOST_BYTES}; "
+                f"the state has {size} bytes, and a ConfigMap takes {_MOST_BYTES}; "
                 "let a second controller take some of the deployments"
             )
             raise HandOverError(msg)
@@ -116,7 +121,7 @@ class ConfigMapHandOver:
         versioned = {**body, "metadata": {**body["metadata"], "resourceVersion": self._version}}
         return await self._client.replace(f"{self._maps}/{self._name}", versioned)
 
-    def _body(self, packed: bytes, tick: int) -> Json:
+    def _body(self, packed: Mapping[str, bytes], tick: int) -> Json:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -125,7 +130,7 @@ class ConfigMapHandOver:
                 "labels": {"app.kubernetes.io/managed-by": "foreserve"},
                 "annotations": {TERM: str(self._leadership.term), TICK: str(tick), _FORMAT_KEY: _FORMAT},
             },
-            "binaryData": {_KEY: base64.b64encode(packed).decode()},
+            "binaryData": {key: base64.b64encode(body).decode() for key, body in packed.items()},
         }
 
     def _read(self, found: Json) -> HandedOver:
@@ -134,9 +139,13 @@ class ConfigMapHandOver:
             reason = f"its format is {notes.get(_FORMAT_KEY)}, not {_FORMAT}"
             raise self._not_understood(reason)
         try:
-            packed = base64.b64decode(found["binaryData"][_KEY], validate=True)
-            plain = zlib.decompressobj().decompress(packed, _MOST_STATE_BYTES)
-            return HandedOver(state=load_state(plain), term=int(notes[TERM]), tick=int(notes[TICK]))
+            plain, *words = [_unpacked(found["binaryData"][key]) for key in _KEYS if key in found["binaryData"]]
+            return HandedOver(
+                state=load_state(plain),
+                term=int(notes[TERM]),
+                tick=int(notes[TICK]),
+                words=_load_words(words[0]) if words else None,
+            )
         except (KeyError, ValueError, TypeError, binascii.Error, zlib.error, ValidationError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise self._not_understood(reason) from None
@@ -144,3 +153,16 @@ class ConfigMapHandOver:
     def _not_understood(self, reason: str) -> HandOverError:
         where = f"ConfigMap {self._namespace}/{self._name}"
         return HandOverError(f"{where} is not understood ({reason}); delete it to begin from our own memory")
+
+
+def _unpacked(encoded: str) -> bytes:
+    return zlib.decompressobj().decompress(base64.b64decode(encoded, validate=True), _MOST_STATE_BYTES)
+
+
+def _dump_words(words: Mapping[str, Sequence[bytes]]) -> bytes:
+    return _WORDS.dump_json({kind: tuple(body.decode() for body in bodies) for kind, bodies in words.items()})
+
+
+def _load_words(plain: bytes) -> dict[str, tuple[bytes, ...]]:
+    found = _WORDS.validate_json(plain)
+    return {kind: tuple(body.encode() for body in bodies) for kind, bodies in found.items()}

@@ -126,7 +126,7 @@ class Controller:
             taken = await self.memory.take()
             digest = "again" if taken and "'again'" not in repr(taken.state) else "first"
             state = PlannerState(deployments=((CHAT, DeploymentMemory(last_set_digest=digest)),))
-            await self.memory.publish(state, tick=1)
+            await self.memory.publish(state, {}, tick=1)
         except UnavailableError as error:
             wrong.append(str(error))
         found = await self.observer.observe(SystemClock().now())

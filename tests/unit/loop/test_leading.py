@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.domain.state import DeploymentMemory, PlannerState
@@ -29,6 +30,7 @@ class Lease:
 @dataclass(frozen=True)
 class Left:
     state: PlannerState
+    words: Mapping[str, Sequence[bytes]] | None = None
 
 
 @dataclass
@@ -37,14 +39,16 @@ class Shelf:
     problem: str | None = None
     taken: int = 0
     published: list[tuple[int, PlannerState]] = field(default_factory=list)
+    words: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
 
     async def take(self) -> Left | None:
         self.taken += 1
         self._check()
         return self.left
 
-    async def publish(self, state: PlannerState, *, tick: int) -> None:
+    async def publish(self, state: PlannerState, words: Mapping[str, Sequence[bytes]], *, tick: int) -> None:
         self._check()
+        self.words = words
         self.published.append((tick, state))
 
     def _check(self) -> None:
@@ -72,6 +76,29 @@ async def test_a_new_leader_takes_over_once_a_term() -> None:
 
     assert first == LEFT
     assert shelf.taken == 2
+
+
+@dataclass
+class Said:
+    said: Mapping[str, Sequence[bytes]]
+
+    def told(self) -> Mapping[str, Sequence[bytes]]:
+        return self.said
+
+    def heed(self, words: Mapping[str, Sequence[bytes]]) -> None:
+        self.said = words
+
+
+async def test_what_people_said_goes_to_the_next_leader_too() -> None:
+    shelf, next_one = Shelf(), Said({"override": [b"forgotten"]})
+    leader = Succession(Lease(), shelf, Said({"override": [b"a"]}))
+    term, state = await leader.begin(OURS)
+    await leader.leave(term, state, tick=4)
+
+    shelf.left = Left(OURS, shelf.words)
+    await Succession(Lease(term=2), shelf, next_one).begin(PlannerState())
+
+    assert next_one.said == {"override": [b"a"]}
 
 
 async def test_one_that_cannot_know_what_was_done_waits() -> None:
