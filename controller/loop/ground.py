@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.domain.cluster import ClusterFound
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.nodes import Node
 from controller.domain.placement import Budget, ClusterInput
 from controller.domain.serve import ServeState
 from controller.domain.snapshot import Snapshot
 from controller.domain.supply import SupplyLedger
 from controller.domain.workers import ReplicaShape
 from controller.planner.placement.given import cluster_input
-from controller.planner.placement.live import live_pools
+from controller.planner.placement.live import LivePools, live_pools
 from controller.planner.supply.leads import replica_leads
 from controller.planner.supply.ledger import note, prune
 from controller.planner.supply.news import listed
@@ -29,7 +30,8 @@ from controller.policy.model import Policy
 class Ground:
     """``given`` is the plan's input without any demand; its nodes have replicas on them, or are None (``unseen``).
 
-    ``chains`` say what is under the next replica of each deployment that is placed, where that is known.
+    ``chains`` say what is under the next replica of each deployment that is placed, where that is known; ``waiting``
+    counts the replicas of each that have no worker yet.
     """
 
     found: ClusterFound
@@ -38,6 +40,7 @@ class Ground:
     chains: Mapping[DeploymentId, Chain]
     replica_leads: Mapping[str, LeadTime]
     elsewhere: Mapping[DeploymentId, int]
+    waiting: Mapping[DeploymentId, int]
     unseen: str | None
     problems: tuple[str, ...]
 
@@ -64,28 +67,65 @@ def grounded(
         events += started(occupancy.nodes, serve, snapshots)
     ledger = prune(note(ledger, events), now=now)
     live = live_pools((pool.pool for pool in policy.cluster.node_pools), found.pools)
-    given = cluster_input(
+    nodes = None if occupancy is None else occupancy.nodes
+    given = _given(policy, live, nodes, ledger, now)
+    waiting = {} if occupancy is None else occupancy.waiting
+    return Ground(
+        found=found,
+        given=given,
+        shapes=shapes,
+        chains=_chains(shapes, given, waiting, now),
+        replica_leads=replica_leads(ledger),
+        elsewhere={} if occupancy is None else {name: occupancy.elsewhere.get(name, 0) for name in shapes},
+        waiting=waiting,
+        unseen=_unseen(found, serve),
+        problems=(*found.problems, *live.problems, *(() if occupancy is None else occupancy.problems)),
+    ), ledger
+
+
+def regrounded(ground: Ground, policy: Policy, ledger: SupplyLedger, *, now: float) -> Ground | None:
+    """Return the same cluster under another policy, without news; None where that policy plans none.
+
+    What runs on the nodes stays as it was found, whatever the policy now says of its shape. ``problems`` are those
+    of the new policy's pools.
+    """
+    if policy.cluster is None:
+        return None
+    shapes = {one.id: one.placement.shape for one in policy.deployments if one.placement is not None}
+    live = live_pools((pool.pool for pool in policy.cluster.node_pools), ground.found.pools)
+    given = _given(policy, live, ground.given.nodes, ledger, now)
+    return replace(
+        ground,
+        given=given,
+        shapes=shapes,
+        chains=_chains(shapes, given, ground.waiting, now),
+        problems=live.problems,
+    )
+
+
+def _given(
+    policy: Policy, live: LivePools, nodes: Sequence[Node] | None, ledger: SupplyLedger, now: float
+) -> ClusterInput:
+    if policy.cluster is None:
+        msg = "a policy without a cluster has no input for a plan of it"
+        raise ValueError(msg)
+    return cluster_input(
         policy.cluster,
         (),
-        None if occupancy is None else occupancy.nodes,
+        nodes,
         ledger,
         pools=live.pools,
         budget=Budget() if policy.budget is None else policy.budget.of_nodes,
         interval_s=policy.control.interval_s,
         now=now,
     )
-    waiting = {} if occupancy is None else occupancy.waiting
+
+
+def _chains(
+    shapes: Mapping[DeploymentId, ReplicaShape], given: ClusterInput, waiting: Mapping[DeploymentId, int], now: float
+) -> dict[DeploymentId, Chain]:
     chains = {name: chain(shape, given, asked=waiting.get(name, 0), now=now) for name, shape in shapes.items()}
-    return Ground(
-        found=found,
-        given=given,
-        shapes=shapes,
-        chains={name: one for name, one in chains.items() if one is not None},
-        replica_leads=replica_leads(ledger),
-        elsewhere={} if occupancy is None else {name: occupancy.elsewhere.get(name, 0) for name in shapes},
-        unseen=_unseen(found, serve),
-        problems=(*found.problems, *live.problems, *(() if occupancy is None else occupancy.problems)),
-    ), ledger
+    return {name: one for name, one in chains.items() if one is not None}
 
 
 def _occupancy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from controller.domain.cluster_record import LayerNeed
 from controller.domain.identity import DeploymentId
@@ -23,12 +23,17 @@ from controller.policy.model import Policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Considered:
-    """Everything that one plan rests on: planning again from it gives the same plan."""
+    """Everything that one plan rests on: planning again from it gives the same plan.
+
+    ``ground`` is the cluster, where one is seen, and ``ahead`` what is foreseen at the horizons of its layers.
+    """
 
     at: float
     policy: Policy
     inputs: tuple[PlanInput, ...]
     state: PlannerState
+    ground: Ground | None = None
+    ahead: Mapping[DeploymentId, tuple[Ahead, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +87,9 @@ def think(
         ahead = _ahead(policy, inputs, ground, state=state, history_of=history_of, foresight=foresight, now=now)
         foresight.tend(now, history_of=work_included(policy, state, foresight.histories.history))
     with timer.step("decide"):
-        considered = Considered(at=now, policy=policy, inputs=inputs, state=state)
+        considered = Considered(at=now, policy=policy, inputs=inputs, state=state, ground=ground, ahead=ahead)
         plan, state = decide(inputs, state, now=now, budget=policy.budget)
-        needs, demands, state = _asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=now)
+        needs, demands, state = asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=now)
     return Thought(snapshots=snapshots, plan=plan, state=state, considered=considered, needs=needs, demands=demands)
 
 
@@ -116,7 +121,7 @@ def _ahead(
     }
 
 
-def _asked_of_layers(
+def asked_of_layers(
     policy: Policy,
     inputs: Sequence[PlanInput],
     plan: Plan,
@@ -126,6 +131,7 @@ def _asked_of_layers(
     state: PlannerState,
     now: float,
 ) -> tuple[tuple[LayerNeed, ...], tuple[ReplicaDemand, ...], PlannerState]:
+    """Return what each layer is to carry for a plan of replicas, the demand on the cluster, and the memory of both."""
     if ground is None:
         return (), (), state
     counts = weights({one.id: (one.priority, one.weight) for one in policy.deployments})

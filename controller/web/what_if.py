@@ -20,7 +20,14 @@ def policy_of(body: bytes) -> bytes:
 def what_if_view(text: str, *, problem: str | None = None, answer: WhatIf | None = None) -> dict[str, Any]:
     """Build everything that ``what_if.html`` shows: a policy's text, and what came of planning with it."""
     changed = 0 if answer is None else sum(one.differs for one in answer.differences)
-    return {"text": text, "problem": problem, "answer": answer, "changed": changed, "steps": side_by_side}
+    return {
+        "text": text,
+        "problem": problem,
+        "answer": answer,
+        "beneath": None if answer is None else answer.beneath,
+        "changed": changed,
+        "steps": side_by_side,
+    }
 
 
 def side_by_side(one: Difference) -> list[tuple[Step | None, Step | None]]:
