@@ -10,10 +10,12 @@ import pytest
 
 from controller.clock import SystemClock
 from controller.live.startup import StepStatus
+from controller.local import ray_cluster
 from controller.local.belongings import SHARED_MEMORY
 from controller.local.ports import Ports
 from controller.local.stack import LocalStack, StackOptions, missing_packages
 from controller.local.steps import Steps
+from tests.stack.alerting import RECEIVER, WEBHOOKS
 from tests.stack.observer import MEASURED, Observer
 from tests.stack.relay import Relay
 
@@ -70,11 +72,28 @@ def haproxy() -> Iterator[Relay]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, haproxy: Relay) -> Iterator[LocalStack]:
+def alertmanager_token(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Alertmanager shows to the controller."""
+    token = tmp_path_factory.mktemp("secrets") / "alertmanager-token"
+    token.write_text("a-token-of-alertmanager\n")
+    return token
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory, alertmanager_token: Path) -> Path:
+    """The policy of ``foreserve up``, and a receiver of alerts."""
+    target = f"{ray_cluster.APPLICATION}/{ray_cluster.DEPLOYMENT}"
+    path = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    path.write_text(POLICY.read_text() + WEBHOOKS.format(receiver=RECEIVER, token=alertmanager_token, target=target))
+    return path
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, haproxy: Relay, policy: Path) -> Iterator[LocalStack]:
     """The real stack, started once; nothing of it may be left at the end."""
     segments_before = set(SHARED_MEMORY.iterdir())
     options = StackOptions(
-        policy=POLICY,
+        policy=policy,
         runs=tmp_path_factory.mktemp("runs"),
         model=MODEL,
         ports=free_ports(),

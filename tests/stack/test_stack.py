@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+import pytest
 
 from controller.cli.exit_codes import ExitCode
 from controller.clock import SystemClock
@@ -31,6 +32,7 @@ from controller.local import prometheus, ray_cluster
 from controller.local.calls import request
 from controller.local.stack import CONTROLLER, LocalStack
 from tests.panels import annotation_queries, ask, boards, panel_queries, sent
+from tests.stack.alerting import ALERTMANAGER, alerting
 from tests.stack.observer import MEASURED, Observer, Traffic
 from tests.stack.relay import Relay
 
@@ -188,6 +190,37 @@ def test_nothing_is_taken_away_while_a_source_is_dead(stack: LocalStack, observe
     assert blind.decision.desired == 2
     assert any("haproxy" in spot for spot in blind.snapshot.blind_spots)
     observer.wait(observer.settled_at(1), 180, "one replica, once the source is back")
+
+
+@pytest.mark.skipif(ALERTMANAGER is None, reason="prometheus-alertmanager is missing: requirements/setup.sh tests")
+def test_an_alert_raises_the_floor_and_its_end_lowers_it(
+    stack: LocalStack, observer: Observer, haproxy: Relay, alertmanager_token: Path, tmp_path: Path
+) -> None:
+    """All of it real: metrics, the exported rules, Prometheus, Alertmanager, the receiver, and Serve's replicas."""
+    observer.wait(observer.settled_at(1), 60, "one replica")
+    began = time.monotonic()
+
+    with alerting(stack, observer, alert="SourceStale", token=alertmanager_token, folder=tmp_path) as alertmanager:
+        with haproxy.paused():
+            raised_s = observer.wait(lambda: observer.replicas()[0] == 2, 60, "a floor of 2")
+            observer.wait(lambda: bool(observer.record().overrides), 10, "the tick that raised it to end")
+            raised = observer.record()
+            (alert,) = json.loads(request(f"{alertmanager}/api/v2/alerts?active=true"))
+        fell_s = observer.wait(lambda: observer.record().overrides == (), 60, "the alert to be resolved")
+        observer.wait(observer.settled_at(1), 90, "one replica, once the alert is over")
+
+    (override,) = raised.overrides
+    (order,) = [one for one in observer.changes(Action.SCALE_UP) if one.overrides]
+    ended = observer.changes(Action.SCALE_DOWN)[-1]
+    MEASURED.append(
+        f"alert: source dead to target {raised_s:.0f} s, source back to floor down {fell_s:.0f} s, "
+        f"all of it {time.monotonic() - began:.0f} s"
+    )
+    assert alert["labels"]["alertname"] == "SourceStale"
+    assert (override.owner, override.replicas) == ("alertmanager/SourceStale", 1)
+    assert "has had no fresh answer from haproxy/" in override.reason
+    assert order.deployments[0].decision.binding is Reason.RAISED_FLOOR
+    assert (ended.tick > order.tick, ended.overrides, ended.deployments[0].decision.desired) == (True, (), 1)
 
 
 def test_the_controller_goes_on_where_it_was_killed(stack: LocalStack, observer: Observer) -> None:
