@@ -7,6 +7,7 @@ from typing import Any
 from controller.catalog import scraped, watched
 from dashboards.frame import dashboard
 from dashboards.haproxy import haproxy_panels
+from dashboards.haproxy_detail import haproxy_sections
 from dashboards.nodes import node_panels
 from dashboards.optional import optional_sections
 from dashboards.panel import Panel, Query, Section, Shape, Unit, line
@@ -27,6 +28,7 @@ def engine() -> Any:
             Section("vLLM: batches and caches", _batches()),
             Section("vLLM: where a request's time goes", _phases()),
             Section("HAProxy", haproxy_panels()),
+            *haproxy_sections(),
             Section("Ray Serve: replicas", replica_panels()),
             Section("Ray Serve: routing and control", routing_panels(), collapsed=True),
             Section("Nodes and GPUs", node_panels()),
@@ -145,6 +147,12 @@ def _phases() -> tuple[Panel, ...]:
             "max_tokens of requests.",
             Unit.COUNT,
             *spread(watched.VLLM_REQUEST_MAX_TOKENS, model, legend),
+        ),
+        line(
+            "Longest of a request's answers",
+            "Tokens; as the output length where requests ask for one answer (n = 1).",
+            Unit.COUNT,
+            *spread(watched.VLLM_REQUEST_LONGEST_OUTPUT, model, legend),
         ),
         line(
             "Time to first token by replica",

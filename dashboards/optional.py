@@ -20,6 +20,7 @@ def optional_sections() -> tuple[Section, ...]:
         Section("Multiplexed models (LoRA adapters)", _multiplexed(), collapsed=True),
         Section("KV transfer between prefill and decode engines (NIXL)", _transfer(), collapsed=True),
         Section("KV cache offload and reload", _offload(), collapsed=True),
+        Section("Speculative decoding", _speculative(), collapsed=True),
         Section("gRPC", _grpc(), collapsed=True),
     )
 
@@ -202,6 +203,59 @@ def _offload() -> tuple[Panel, ...]:
             "What a lookup adds to time to first token.",
             Unit.SECONDS,
             Query(quantile(0.9, watched.VLLM_OFFLOAD_LOOKUP_DELAY, _BY_REPLICA), _REPLICA),
+        ),
+    )
+
+
+def _speculative() -> tuple[Panel, ...]:
+    model, legend = "model_name", "{{model_name}}"
+    drafts, drafted, accepted = (
+        watched.VLLM_SPEC_DRAFTS,
+        watched.VLLM_SPEC_DRAFT_TOKENS,
+        watched.VLLM_SPEC_ACCEPTED_TOKENS,
+    )
+    by_position = total("model_name, position", rate(watched.VLLM_SPEC_ACCEPTED_BY_POSITION))
+    every_draft = f"(sum by (model_name) ({rate(drafts)}) > 0)"
+    return (
+        line(
+            "Accepted share of drafted tokens",
+            "Low: drafting costs more than it saves.",
+            Unit.SHARE,
+            Query(ratio(total(model, rate(accepted)), total(model, rate(drafted))), legend),
+        ),
+        line(
+            "Accepted share by replica",
+            "Differs where replicas see different prompts.",
+            Unit.SHARE,
+            Query(ratio(total(_BY_REPLICA, rate(accepted)), total(_BY_REPLICA, rate(drafted))), _REPLICA),
+        ),
+        line(
+            "Tokens per step",
+            "One, and the drafted tokens that were accepted.",
+            Unit.COUNT,
+            Query(f"1 + {ratio(total(model, rate(accepted)), total(model, rate(drafts)))}", legend),
+        ),
+        line(
+            "Accepted share by position",
+            "Of all drafts; a token counts only if those before it did.",
+            Unit.SHARE,
+            Query(
+                f"{by_position} / on (model_name) group_left () {every_draft}", "{{model_name}} position {{position}}"
+            ),
+        ),
+        line(
+            "Drafted and accepted tokens",
+            "Per second; what was not accepted was wasted.",
+            Unit.PER_SECOND,
+            Query(total(model, rate(drafted)), f"drafted {legend}"),
+            Query(total(model, rate(accepted)), f"accepted {legend}"),
+        ),
+        line("Drafts", "Per second.", Unit.PER_SECOND, Query(total(model, rate(drafts)), legend)),
+        line(
+            "Share of output that was drafted",
+            "Accepted tokens among all output tokens.",
+            Unit.SHARE,
+            Query(ratio(total(model, rate(accepted)), total(model, rate(scraped.VLLM_GENERATION_TOKENS))), legend),
         ),
     )
 

@@ -7,6 +7,7 @@ from controller.catalog.metric import Metric
 
 _TRANSFER = "KV transfers happen between prefill and decode engines only; the recorded service runs both in one"
 _OFFLOAD = "no KV offloading is configured in the recorded service"
+_SPECULATION = "the recorded service drafts no tokens (speculative decoding is off)"
 _GRPC = "the recorded service has no gRPC ingress"
 _LORA = "the recorded service multiplexes no models"
 _NO_WEBHOOKS = "the policy of the recorded service has no webhooks"
@@ -49,6 +50,10 @@ UNSEEN: dict[Metric, str] = {
     watched.VLLM_OFFLOAD_CPU_WRITING: _OFFLOAD,
     watched.VLLM_OFFLOAD_CPU_READING: _OFFLOAD,
     watched.VLLM_OFFLOAD_LOOKUP_DELAY: _OFFLOAD,
+    watched.VLLM_SPEC_DRAFTS: _SPECULATION,
+    watched.VLLM_SPEC_DRAFT_TOKENS: _SPECULATION,
+    watched.VLLM_SPEC_ACCEPTED_TOKENS: _SPECULATION,
+    watched.VLLM_SPEC_ACCEPTED_BY_POSITION: _SPECULATION,
     watched.SERVE_SCHEDULING_BACKOFF: "appears only while every replica refuses",
     watched.SERVE_GRPC_REQUESTS: _GRPC,
     watched.SERVE_GRPC_ERRORS: _GRPC,

@@ -5,6 +5,7 @@ Names, labels and meanings hold for Ray 2.60, vLLM 0.29 and HAProxy 2.8, like th
 
 from __future__ import annotations
 
+from controller.catalog.haproxy import HAPROXY_DETAIL
 from controller.catalog.metric import Kind, Metric, Origin
 
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
@@ -55,6 +56,15 @@ VLLM_INFERENCE_TIME = _vllm("request_inference_time_seconds", _H, "s", "Time of 
 VLLM_REQUEST_PROMPT_TOKENS = _vllm("request_prompt_tokens", _H, "tokens", "Prompt length of a request.")
 VLLM_REQUEST_OUTPUT_TOKENS = _vllm("request_generation_tokens", _H, "tokens", "Output length of a request.")
 VLLM_REQUEST_MAX_TOKENS = _vllm("request_params_max_tokens", _H, "tokens", "Output length that a request allows.")
+VLLM_REQUEST_LONGEST_OUTPUT = _vllm(
+    "request_max_num_generation_tokens", _H, "tokens", "Output length of the longest of a request's answers."
+)
+VLLM_SPEC_DRAFTS = _vllm("spec_decode_num_drafts_total", _C, "drafts", "Drafts of speculative decoding.")
+VLLM_SPEC_DRAFT_TOKENS = _vllm("spec_decode_num_draft_tokens_total", _C, "tokens", "Tokens drafted.")
+VLLM_SPEC_ACCEPTED_TOKENS = _vllm("spec_decode_num_accepted_tokens_total", _C, "tokens", "Drafted tokens accepted.")
+VLLM_SPEC_ACCEPTED_BY_POSITION = _vllm(
+    "spec_decode_num_accepted_tokens_per_pos_total", _C, "tokens", "Drafted tokens accepted, by position.", "position"
+)
 VLLM_PROMPT_TOKENS_BY_SOURCE = _vllm(
     "prompt_tokens_by_source_total", _C, "tokens", "Prompt tokens by where their KV came from.", "source"
 )
@@ -248,4 +258,7 @@ HAPROXY_CONNECTIONS = _haproxy("process_current_connections", _G, "connections",
 HAPROXY_MAX_CONNECTIONS = _haproxy("process_max_connections", _G, "connections", "Most connections it accepts.")
 HAPROXY_IDLE_TIME = _haproxy("process_idle_time_percent", _G, "percent", "Idle time of the process.")
 
-WATCHED: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+WATCHED: tuple[Metric, ...] = (
+    *(value for value in list(globals().values()) if isinstance(value, Metric)),
+    *HAPROXY_DETAIL,
+)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-_FILES = {
-    "page.css": "static/page.css",
-    "app.js": "static/app.js",
-    "charts.js": "static/charts.js",
-    "morph.js": "static/morph.js",
-    "words.js": "static/words.js",
-    "theme.js": "static/theme.js",
-    "icon.svg": "static/icon.svg",
-    "uPlot.js": "vendor/uPlot.iife.min.js",
-    "uPlot.css": "vendor/uPlot.min.css",
+_FILES: dict[str, tuple[str, ...]] = {
+    # One stylesheet, because a browser paints nothing before it has them all.
+    "page.css": ("vendor/uPlot.min.css", "static/page.css"),
+    "app.js": ("static/app.js",),
+    "charts.js": ("static/charts.js",),
+    "morph.js": ("static/morph.js",),
+    "words.js": ("static/words.js",),
+    "theme.js": ("static/theme.js",),
+    "icon.svg": ("static/icon.svg",),
+    "uPlot.js": ("vendor/uPlot.iife.min.js",),
 }
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -39,7 +39,10 @@ class Asset:
 def assets() -> dict[str, Asset]:
     """Every file by its name."""
     folder = files("controller.web")
-    return {name: _asset(name, folder.joinpath(path).read_bytes()) for name, path in _FILES.items()}
+    return {
+        name: _asset(name, b"\n".join(folder.joinpath(path).read_bytes() for path in paths))
+        for name, paths in _FILES.items()
+    }
 
 
 @cache

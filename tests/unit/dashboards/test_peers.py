@@ -1,4 +1,4 @@
-"""docs/dashboards.md tells where everything that Ray's own dashboards show is here, and it is there."""
+"""docs/dashboards.md tells where everything that the peers' dashboards show is here, and it is there."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ def test_every_panel_of_ray_has_a_row() -> None:
 
     assert len(titles) > 70
     assert titles - rows_of_ray - listed == set()
+
+
+@pytest.mark.parametrize(("peer", "least"), [("vllm", 55), ("haproxy-2-full", 110)])
+def test_every_panel_of_a_peer_has_one_row(peer: str, least: int) -> None:
+    """Titles as they stand in the peer's files at the commits that the list names."""
+    lines = (Path(__file__).parents[2] / f"data/peers/{peer}.txt").read_text().splitlines()
+    titles = [line for line in lines if line and not line.startswith("#")]
+    listed = [title for theirs, _ in rows() for title in theirs.split("; ")]
+
+    assert len(titles) >= least
+    assert [title for title in titles if title not in listed] == []
 
 
 def test_every_panel_that_a_row_names_is_there() -> None:

@@ -237,7 +237,7 @@ async def test_files_may_be_kept_for_ever_and_are_found_under_this_version_only(
 
 def test_every_file_is_in_the_list() -> None:
     folder = Path(assets.__file__).parent
-    listed = {path.rpartition("/")[2] for path in assets._FILES.values()}
+    listed = {path.rpartition("/")[2] for paths in assets._FILES.values() for path in paths}
 
     assert {path.name for path in (folder / "static").iterdir()} <= listed
 
