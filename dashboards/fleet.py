@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from controller.catalog import exported, watched
-from controller.catalog.promql import equals
+from controller.catalog.promql import differs, equals, matches
 from dashboards.frame import dashboard, typed
 from dashboards.panel import Panel, Query, Section, Shape, Unit
 from dashboards.query import of, ratio, total
@@ -31,6 +31,7 @@ def fleet() -> Any:
             Section("Where the replicas go", _use()),
             Section("The budget of all deployments", _budget()),
             Section("Against other ways", _saving()),
+            Section("Node pools (where nodes are planned)", _pools()),
             Section("Nodes and GPUs", _nodes()),
         ),
     )
@@ -212,6 +213,53 @@ def _saving() -> tuple[Panel, ...]:
                 Query(of(watched.SERVE_OWN_DESIRED), f"Serve's autoscaler {_HERE}"),
             ),
             width=12,
+        ),
+    )
+
+
+def _pools() -> tuple[Panel, ...]:
+    there = f"sum by (cluster, pool) ({of(exported.NODES, matches('state', 'ready|starting|draining'))})"
+    gpus = f"max by (cluster, pool) ({of(exported.NODE_GPUS)})"
+    price = f"max by (cluster, pool) ({of(exported.NODE_PRICE)})"
+    closed = of(exported.POOL_OPEN, differs("reason", ""))
+    return (
+        Panel(
+            title="GPU-hours by pool",
+            description="Of nodes that are there, over the time shown, with replicas on them or not.",
+            unit=Unit.HOURS,
+            queries=(Query(total("pool", _hours(f"{there} * {gpus}")), "{{pool}}"),),
+            shape=Shape.BAR_GAUGE,
+            width=6,
+        ),
+        Panel(
+            title="Money by pool",
+            description="For the same nodes, at the prices of the policy, in its currency.",
+            unit=Unit.COUNT,
+            queries=(Query(total("pool", _hours(f"{there} * {price}")), "{{pool}}"),),
+            shape=Shape.BAR_GAUGE,
+            width=6,
+        ),
+        Panel(
+            title="Money per hour by pool",
+            description="Of all nodes that are there, and of those with replicas.",
+            unit=Unit.COUNT,
+            queries=(
+                Query(f"{there} * {price}", "{{pool}}"),
+                Query(
+                    f"sum by (cluster, pool) ({of(exported.NODES, equals('state', 'in_use'))}) * {price}",
+                    "in use {{pool}}",
+                ),
+            ),
+            width=6,
+        ),
+        Panel(
+            title="Stock-outs",
+            description="Hours, of the time shown, in which a pool gave no nodes, by reason. Good is none.",
+            unit=Unit.HOURS,
+            queries=(Query(total("pool, reason", _hours(f"{closed} == bool 0")), "{{pool}} {{reason}}"),),
+            shape=Shape.BAR_GAUGE,
+            width=6,
+            thresholds=((0.01, "red"),),
         ),
     )
 

@@ -18,6 +18,8 @@ _CLUSTER = (
     exported.CLUSTER_KNOWN,
     exported.NODES,
     exported.NODES_MOST,
+    exported.NODE_GPUS,
+    exported.NODE_PRICE,
     exported.POOL_OPEN,
     exported.WORKERS,
     exported.UNPLACED,

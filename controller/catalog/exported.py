@@ -126,6 +126,8 @@ NODES = _gauge(
     "nodes", "nodes", "Nodes of a pool: wanted, ready, starting, draining, in_use, coming, warm.", "pool", "state"
 )
 NODES_MOST = _gauge("nodes_max", "nodes", "Most nodes of a pool, by the policy and by its live bounds.", "pool")
+NODE_GPUS = _gauge("node_gpus", "GPUs", "GPUs of a node of a pool.", "pool", "accelerator", "provisioning")
+NODE_PRICE = _gauge("node_price_per_hour", "currency/h", "Price of a node of a pool, where the policy has one.", "pool")
 POOL_OPEN = _gauge(
     "pool_open", "bool", "0 while nothing is ordered from a pool, for the reason given.", "pool", "reason"
 )

@@ -46,6 +46,9 @@ def _pool(pool: PoolSeen, target: PoolTarget | None) -> Iterator[Series]:
         if count is not None:
             yield exported.NODES, (pool.pool, state), count
     yield exported.NODES_MOST, (pool.pool,), pool.most
+    yield exported.NODE_GPUS, (pool.pool, pool.accelerator, pool.provisioning.value), pool.gpus_per_node
+    if pool.price_per_hour is not None:
+        yield exported.NODE_PRICE, (pool.pool,), pool.price_per_hour
     for layer, lead in ((Layer.NODE, pool.node), (Layer.WORKER, pool.worker)):
         yield from _lead(pool.pool, layer, lead)
 
