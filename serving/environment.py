@@ -132,6 +132,16 @@ BODY_ROUTING = (
     Setting("RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_BUFSIZE", "1048576", "1 MiB: a prompt of 250,000 tokens."),
 )
 
+
+def local_bucket(port: int) -> tuple[Setting, ...]:
+    """Return what makes Ray find the adapters of ``python -m serving.bucket FOLDER PORT``."""
+    return (
+        Setting("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}", "Adapters lie in a folder of this machine."),
+        Setting("AWS_REGION", "us-east-1", "Otherwise the client asks the network where it is."),
+        Setting("AWS_EC2_METADATA_DISABLED", "true", "As above."),
+    )
+
+
 _UNWANTED = (
     # Overrides kv_cache_memory_bytes, and the empty string crashes every replica.
     "VLLM_CPU_KVCACHE_SPACE",

@@ -30,6 +30,10 @@ _ROUTERS = {
     Router.PREFIX: "ray.serve.llm.request_router:PrefixCacheAffinityRouter",
     Router.SESSION: "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter",
 }
+_ROUTER_TERMS: dict[Router, dict[str, Any]] = {
+    # Ray's default is infinity: one popular beginning would then overload its replica while others are idle.
+    Router.PREFIX: {"imbalanced_threshold": 8},
+}
 _SIMULATED_ENGINE = "serving.simulated.llm_engine.SimulatedEngine"
 
 
@@ -116,7 +120,10 @@ def deployment_config(wanted: LLMArgs) -> dict[str, Any]:
         "health_check_timeout_s": wanted.health_check_timeout_s,
     }
     if wanted.router not in {Router.HAPROXY, Router.ROUND_ROBIN}:
-        options["request_router_config"] = {"request_router_class": _ROUTERS[wanted.router]}
+        options["request_router_config"] = {
+            "request_router_class": _ROUTERS[wanted.router],
+            "request_router_kwargs": _ROUTER_TERMS.get(wanted.router, {}),
+        }
     if wanted.guided is None:
         return options | {"num_replicas": wanted.num_replicas}
     return options | {"autoscaling_config": autoscaling_config(wanted.guided)}
@@ -171,15 +178,16 @@ def application(name: str, args: LLMArgs, *, route_prefix: str = "/") -> dict[st
 def _engine(wanted: LLMArgs) -> dict[str, Any]:
     if wanted.backend is Backend.SIMULATED:
         return {"max_model_len": 32_768}
+    adapters: dict[str, Any] = {}
+    if wanted.lora is not None:
+        adapters = {"enable_lora": True, "max_lora_rank": wanted.lora.max_lora_rank}
     if wanted.backend is Backend.CPU:
-        return LOCAL_ENGINE | wanted.engine
-    engine: dict[str, Any] = {
+        return LOCAL_ENGINE | adapters | wanted.engine
+    parallel = {
         "tensor_parallel_size": wanted.tensor_parallel_size,
         "pipeline_parallel_size": wanted.pipeline_parallel_size,
     }
-    if wanted.lora is not None:
-        engine |= {"enable_lora": True, "max_lora_rank": wanted.lora.max_lora_rank}
-    return engine | wanted.engine
+    return parallel | adapters | wanted.engine
 
 
 def _replica_environment(wanted: LLMArgs) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Make a tiny Llama-style model with random weights, and its tokenizer, on this machine: nothing is downloaded.
 
 ``python -m serving.tiny_model OUT`` writes about 150,000 parameters. The same seed gives the same files.
+``python -m serving.tiny_model --adapter OUT SEED`` writes a LoRA adapter of it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ RECIPE = {
     "seed": SEED,
     "recipe": 1,
 }
+_ADAPTED = ("q_proj", "v_proj")
 _SPECIAL = ("<|pad|>", "<|bos|>", "<|eos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -118,10 +120,39 @@ def _write_model(out: Path, tokenizer: Any) -> None:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
 
 
+def make_adapter(out: Path, *, seed: int, rank: int = 8) -> None:
+    """Write a LoRA adapter of the tiny model with random weights, large enough to change what it says."""
+    import torch  # noqa: PLC0415 - slow to import
+    from safetensors.torch import save_file  # noqa: PLC0415 - as above
+
+    drawn = torch.Generator().manual_seed(seed)
+    weights = {}
+    for layer in range(LAYERS):
+        for name in _ADAPTED:
+            where = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            weights[f"{where}.lora_A.weight"] = torch.randn(rank, HIDDEN, generator=drawn)
+            weights[f"{where}.lora_B.weight"] = torch.randn(HIDDEN, rank, generator=drawn)
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(weights, out / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": list(_ADAPTED),
+    }
+    (out / "adapter_config.json").write_text(json.dumps(config))
+
+
 def main(arguments: list[str]) -> int:
     """Run from the command line."""
+    if arguments[:1] == ["--adapter"] and len(arguments) == 3 and arguments[2].isdecimal():  # noqa: PLR2004 - as told
+        make_adapter(Path(arguments[1]), seed=int(arguments[2]))
+        return 0
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m serving.tiny_model OUT\n")
+        sys.stderr.write("usage: python -m serving.tiny_model OUT | --adapter OUT SEED\n")
         return 2
     out = Path(arguments[0])
     made = make(out)
