@@ -4,10 +4,12 @@
 newer switches of Serve in its favour); (b) haproxy: HAProxy before the same ingress;
 (c) direct: HAProxy with Ray's direct streaming; (c') straight: the same without asking a router first, which is what
 ``serving`` does by default; (d) plain: the engine's own server without Ray. The same tiny model and the same client
-(``benchmarks/closed_loop.py``, a closed loop). Everything is up at once and the ways take turns, cell by cell, in
-several rounds, so that what else the machine does meets them alike. ``--engine vllm`` is vLLM on CPUs; ``none``
-is the simulated engine at no cost, so that only what is around it is measured. On a node with GPUs ``--engine gpu``
-takes ``--model`` (a folder or hub name), ``--gpus`` for a replica and ``--replicas``.
+(``benchmarks/closed_loop.py``, a closed loop). The ways take turns, cell by cell, in several rounds, so that what else
+the machine does meets them alike. ``--engine none`` is the simulated engine at no cost, so that only what is around
+it is measured; everything is up at once. ``--engine vllm`` is vLLM on CPUs: five engines would fight for two cores, so
+only two are up at once, that of (c') and another one, and ways that were never up together are compared by way of (c').
+On a node with GPUs ``--engine gpu`` takes ``--model`` (a folder or hub name), ``--gpus`` for a replica and
+``--replicas``.
 
 Every cell is kept as JSON under ``--keep``: what is there is not measured again, so that a run can be cut into short
 ones (``--within-s 600``). ``--docs FILE`` writes the table and the chart between the markers.
@@ -28,9 +30,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,11 @@ from serving.tiny_model import make
 __all__ = ["build", "llm_config"]
 
 WAYS = ("python", "haproxy", "direct", "straight", "plain")
+TOGETHER: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    # One engine behind the first two, one for each of the others.
+    "vllm": (("python", "haproxy", "straight"), ("direct", "straight"), ("plain", "straight")),
+}
+"""Ways that are up at once, by engine; all of them where nothing is said."""
 USERS = (1, 8, 24, 64)
 SECONDS = 6.0
 TOKENS = 32
@@ -56,6 +64,17 @@ _DIRECT = {"direct": Router.ROUND_ROBIN, "straight": Router.HAPROXY}
 _APPLICATION = {"python": "haproxy", "haproxy": "haproxy", "direct": "direct", "straight": "straight"}
 _PLAIN_PORT = 18_150
 _CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One measurement: a way, what is up beside it, and how much is asked of it."""
+
+    way: str
+    together: tuple[str, ...]
+    replicas: int
+    users: int
+    turn: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +101,25 @@ class Plan:
             )
         return LLMArgs(model_source=self.model, engine={"max_num_seqs": 64}, **common)
 
-    def cell(self, way: str, replicas: int, users: int, turn: int) -> Path:
+    def cell(self, one: Cell) -> Path:
         """Where one measurement is kept."""
-        return self.keep / f"{self.engine}-{way}-{replicas}x-{users}u-{turn}.json"
+        others = "" if set(one.together) == set(WAYS) else "~" + "+".join(one.together)
+        return self.keep / f"{self.engine}-{one.way}{others}-{one.replicas}x-{one.users}u-{one.turn}.json"
 
-    def missing(self, rounds: Sequence[int]) -> list[tuple[int, int, int, str]]:
-        """What was not measured yet: replicas, round, users, way. The ways begin with another one each round."""
-        return [
-            (count, turn, users, way)
-            for count in self.replicas
-            for turn in rounds
-            for users in self.users
-            for way in self.ways[turn % len(self.ways) :] + self.ways[: turn % len(self.ways)]
-            if not self.cell(way, count, users, turn).exists()
-        ]
+    def missing(self, rounds: Sequence[int]) -> list[Cell]:
+        """What was not measured yet, by replicas and by what is up together. Another way begins each round."""
+        found = []
+        for count in self.replicas:
+            for group in TOGETHER.get(self.engine, (WAYS,)):
+                ways = tuple(way for way in group if way in self.ways)
+                cells = [
+                    Cell(way=way, together=group, replicas=count, users=users, turn=turn)
+                    for turn in rounds
+                    for users in self.users
+                    for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]
+                ]
+                found += [one for one in cells if not self.cell(one).exists()]
+        return found
 
 
 ENVIRONMENT = {
@@ -111,7 +135,6 @@ ENVIRONMENT = {
 @contextmanager
 def ray_ways(plan: Plan) -> Iterator[Any]:
     """Start Ray with its ways; yields a function that sets the number of replicas and returns addresses by way."""
-    deployed = sorted({_APPLICATION[way] for way in plan.ways if way in _APPLICATION})
     ports = claim(Ports(openai=18_100, controller=18_101, prometheus=18_102, dashboard=18_103))
     layout = create(plan.logs, now=_CLOCK.now())
     token = secrets.token_hex(32)
@@ -126,7 +149,8 @@ def ray_ways(plan: Plan) -> Iterator[Any]:
         url = f"http://127.0.0.1:{ports.dashboard}"
         _wait(lambda: ray_cluster.require_up(url, token), 120, "the Ray dashboard")
 
-        def replicas(count: int) -> dict[str, list[str]]:
+        def replicas(count: int, ways: Sequence[str]) -> dict[str, list[str]]:
+            deployed = sorted({_APPLICATION[way] for way in ways if way in _APPLICATION})
             body = {
                 "proxy_location": "EveryNode",
                 "http_options": {"host": "127.0.0.1", "port": ports.openai},
@@ -134,10 +158,8 @@ def ray_ways(plan: Plan) -> Iterator[Any]:
             }
             request(f"{url}/api/serve/applications/", method="PUT", body=body, token=token, timeout_s=120)
             _wait(lambda: _require_replicas(url, token, deployed, count), 600, f"{count} replicas")
-            front = {way: ports.fallback_proxy if way == "python" else ports.openai for way in plan.ways}
-            return {
-                way: [f"http://127.0.0.1:{front[way]}/{_APPLICATION[way]}"] for way in plan.ways if way in _APPLICATION
-            }
+            front = {way: ports.fallback_proxy if way == "python" else ports.openai for way in ways}
+            return {way: [f"http://127.0.0.1:{front[way]}/{_APPLICATION[way]}"] for way in ways if way in _APPLICATION}
 
         yield replicas
     finally:
@@ -151,7 +173,10 @@ def plain_engines(plan: Plan) -> Iterator[Any]:
     logs = plan.logs / "plain"
     logs.mkdir(parents=True, exist_ok=True)
 
-    def replicas(count: int) -> dict[str, list[str]]:
+    def replicas(count: int, ways: Sequence[str]) -> dict[str, list[str]]:
+        if "plain" not in ways:
+            _end(children)
+            return {}
         while len(children) < count:
             port = _PLAIN_PORT + len(children)
             with (logs / f"{port}.log").open("w") as output:
@@ -165,20 +190,25 @@ def plain_engines(plan: Plan) -> Iterator[Any]:
     try:
         yield replicas
     finally:
-        for child in children:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGTERM)
-        for child in children:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(15)
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+        _end(children)
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(15)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    children.clear()
 
 
 def measure(plan: Plan, rounds: Sequence[int], *, within_s: float) -> None:
-    """Measure the missing cells: everything is up at once, and the ways take turns cell by cell.
+    """Measure the missing cells: the ways that are up together take turns cell by cell.
 
-    What else the machine does then meets all of them alike.
+    What else the machine does then meets them alike.
     """
     until = time.monotonic() + within_s
     missing = plan.missing(rounds)
@@ -188,28 +218,29 @@ def measure(plan: Plan, rounds: Sequence[int], *, within_s: float) -> None:
         up = [started.enter_context(plain_engines(plan))] if "plain" in plan.ways else []
         if set(plan.ways) & set(_APPLICATION):
             up.append(started.enter_context(ray_ways(plan)))
-        for count in sorted({count for count, *_ in missing}):
+        for (count, together), cells in groupby(missing, key=lambda one: (one.replicas, one.together)):
             urls: dict[str, list[str]] = {}
             for replicas in up:
-                urls |= replicas(count)
-            for way in plan.ways:
+                urls |= replicas(count, together)
+            for way in urls:
                 # Nobody is measured while caches and connections are new.
                 _client(urls[way], users=8, seconds=2.0)
-            for _, turn, users, way in (cell for cell in missing if cell[0] == count):
+            for one in cells:
                 if time.monotonic() > until:
                     print("time is up; run it again for the rest", flush=True)
                     return
-                _measure_one(plan, urls[way], way=way, count=count, users=users, turn=turn)
+                _measure_one(plan, urls[one.way], one)
 
 
-def _measure_one(plan: Plan, urls: Sequence[str], *, way: str, count: int, users: int, turn: int) -> None:
+def _measure_one(plan: Plan, urls: Sequence[str], one: Cell) -> None:
     # vLLM's processes spin for a second after their last message.
     time.sleep(1.2)
-    result = _client(urls, users=users, seconds=SECONDS)
-    result |= {"engine": plan.engine, "way": way, "replicas": count, "round": turn}
-    plan.cell(way, count, users, turn).write_text(json.dumps(result, indent=1))
+    result = _client(urls, users=one.users, seconds=SECONDS)
+    told = {"way": one.way, "together": one.together, "replicas": one.replicas, "round": one.turn}
+    plan.cell(one).write_text(json.dumps(result | told | {"engine": plan.engine}, indent=1))
     print(
-        f"{plan.engine} round {turn}, {count} x, {users:3d} users, {way:9s} {result['rps']:7.1f} requests/s, TTFT p50 "
+        f"{plan.engine} round {one.turn}, {one.replicas} x, {one.users:3d} users, {one.way:9s} "
+        f"{result['rps']:7.1f} requests/s, TTFT p50 "
         f"{result['ttft_p50_ms']:7.1f} p99 {result['ttft_p99_ms']:7.1f} ms, failed {result['failed']}, "
         f"load {result['load_before']:.1f} {result['problems'] or ''}",
         flush=True,

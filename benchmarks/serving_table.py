@@ -32,8 +32,15 @@ _RATIOS = (
 )
 _SHOWN = ("rps", "ttft_p50_ms", "ttft_p99_ms", "itl_p50_ms", "itl_p99_ms")
 _BAR = 40
+_APART = " Ways that were not up at the same time are compared by way of (c')."
+
+_REFERENCE = "straight"
+"""What is up beside every other way."""
 
 Cells = Mapping[tuple[str, str, int, int], Sequence[Mapping[str, Any]]]
+"""By engine, way, replicas and users."""
+Here = Mapping[tuple[str, int, int], Sequence[Mapping[str, Any]]]
+"""The same of one engine."""
 
 
 def load(keep: Path) -> Cells:
@@ -73,28 +80,54 @@ def _engine(cells: Cells, engine: str) -> str:
         f"Medians of {counted} rounds; load average before a run {min(loads):.1f} to {max(loads):.1f}; "
         f"{failed} failed requests in all. Throughput ratio (ratio of p99 TTFT):"
     )
-    return "\n\n".join([head, _ratios(here), _table(here), _chart(here)])
+    apart = "" if all("together" not in one or len(one["together"]) == len(NAMES) for one in _runs(here)) else _APART
+    return "\n\n".join([head + apart, _ratios(here), _table(here), _chart(here)])
 
 
-def _ratios(here: Mapping[tuple[str, int, int], Sequence[Mapping[str, Any]]]) -> str:
+def _runs(here: Here) -> Iterable[Mapping[str, Any]]:
+    return (one for runs in here.values() for one in runs)
+
+
+def _ratios(here: Here) -> str:
     places = sorted({key[1:] for key in here})
     rows = [["", *(f"{replicas} x, {users} users" for replicas, users in places)]]
     for one, other in _RATIOS:
         row = [f"{NAMES[one].split(')')[0]}) / {NAMES[other].split(')')[0]})"]
-        row += [_ratio(here.get((one, *place)), here.get((other, *place))) for place in places]
+        row += [_ratio(here, one, other, place) for place in places]
         if set(row[1:]) != {"-"}:
             rows.append(row)
     return _markdown(rows)
 
 
-def _ratio(one: Sequence[Mapping[str, Any]] | None, other: Sequence[Mapping[str, Any]] | None) -> str:
-    if not one or not other:
-        return "-"
-    rate = _median(one, "rps") / _median(other, "rps")
-    return f"{rate:.2f} ({_median(one, 'ttft_p99_ms') / _median(other, 'ttft_p99_ms'):.2f})"
+def _ratio(here: Here, one: str, other: str, place: tuple[int, int]) -> str:
+    rate = _compared(here, one, other, place, "rps")
+    wait = _compared(here, one, other, place, "ttft_p99_ms")
+    return "-" if rate is None or wait is None else f"{rate:.2f} ({wait:.2f})"
 
 
-def _table(here: Mapping[tuple[str, int, int], Sequence[Mapping[str, Any]]]) -> str:
+def _compared(here: Here, one: str, other: str, place: tuple[int, int], name: str) -> float | None:
+    """Return the ratio of two ways from runs of the same company; by way of the reference where there are none."""
+    beside = _beside(here, one, other, place, name)
+    if beside is not None or _REFERENCE in {one, other}:
+        return beside
+    left, right = _beside(here, one, _REFERENCE, place, name), _beside(here, other, _REFERENCE, place, name)
+    return None if left is None or right is None else left / right
+
+
+def _beside(here: Here, one: str, other: str, place: tuple[int, int], name: str) -> float | None:
+    ours, theirs = here.get((one, *place), ()), here.get((other, *place), ())
+    for company in sorted({_company(run) for run in ours} & {_company(run) for run in theirs}):
+        left = [run for run in ours if _company(run) == company]
+        right = [run for run in theirs if _company(run) == company]
+        return _median(left, name) / _median(right, name)
+    return None
+
+
+def _company(run: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(run.get("together", NAMES))
+
+
+def _table(here: Here) -> str:
     rows = [["", "replicas", "users", "requests/s", "TTFT p50 ms", "TTFT p99 ms", "ITL p50 ms", "ITL p99 ms", "load"]]
     for way in NAMES:
         for (found, replicas, users), runs in sorted(here.items()):
@@ -104,7 +137,7 @@ def _table(here: Mapping[tuple[str, int, int], Sequence[Mapping[str, Any]]]) -> 
     return _markdown(rows)
 
 
-def _chart(here: Mapping[tuple[str, int, int], Sequence[Mapping[str, Any]]]) -> str:
+def _chart(here: Here) -> str:
     """Draw requests per second at one replica as bars."""
     shown = {key: _median(runs, "rps") for key, runs in here.items() if key[1] == 1}
     if not shown:

@@ -24,12 +24,14 @@ from controller.api.webhooks import add_webhooks
 from controller.assembly import (
     Memory,
     Surroundings,
+    canary_keeper,
     control_loop,
     interventions,
     receivers,
     recollected,
     serve_client,
 )
+from controller.canary.keeper import CanaryKeeper
 from controller.catalog import exported
 from controller.clients.serve import ServeClient
 from controller.clock import SystemClock
@@ -114,6 +116,7 @@ async def run(
         cleanup.callback(courier.close)
         memory = _memory(store)
         recollection = await recollected(settings, around, policy_file, memory)
+        canaries = canary_keeper(settings, around, shelf=store, policy=policy_file, standby=standby)
         exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier, around.floors]
         loop = control_loop(
             settings,
@@ -125,6 +128,7 @@ async def run(
             memory=memory,
             exporters=[*exporters, LineExporter(lines)] if lines else exporters,
             asked=asked,
+            canaries=canaries.records,
             surface=surface,
             past=recollection.past,
         )
@@ -176,6 +180,7 @@ async def run(
                     skipped=lambda: metrics.note(LoopEvent.TICK_SKIPPED),
                 ),
                 courier,
+                canaries,
                 log,
             )
 
@@ -239,11 +244,16 @@ async def _look_and_plan(loop: ControlLoop, window_s: float, clock: SystemClock,
 
 
 async def _serve_and_tick(
-    server: ApiServer, ticking: Coroutine[Any, Any, None], courier: Courier, log: FilteringBoundLogger
+    server: ApiServer,
+    ticking: Coroutine[Any, Any, None],
+    courier: Courier,
+    canaries: CanaryKeeper,
+    log: FilteringBoundLogger,
 ) -> None:
-    """Run all; when the API or the courier ends early the loop goes on, and says so."""
+    """Run all; when the API, the courier or the canaries' keeper ends early the loop goes on, and says so."""
     serving, carrying = asyncio.create_task(server.serve()), asyncio.create_task(courier.run())
-    for name, task in (("api", serving), ("webhooks", carrying)):
+    keeping = asyncio.create_task(canaries.run())
+    for name, task in (("api", serving), ("webhooks", carrying), ("canaries", keeping)):
         task.add_done_callback(partial(_note_end, log, f"{name}_failed"))
     try:
         await ticking
@@ -251,7 +261,8 @@ async def _serve_and_tick(
         server.stop()
         await courier.tell_stop(within_s=_TELL_STOP_S)
         carrying.cancel()
-        await asyncio.wait({serving, carrying}, timeout=_API_END_S)
+        keeping.cancel()
+        await asyncio.wait({serving, carrying, keeping}, timeout=_API_END_S)
 
 
 def _note_end(log: FilteringBoundLogger, event: str, task: asyncio.Task[None]) -> None:

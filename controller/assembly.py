@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
@@ -12,7 +13,9 @@ from controller.actuators.advisory import AdvisoryActuator
 from controller.actuators.approval import ApprovalActuator
 from controller.actuators.serve_direct import ServeDirectActuator
 from controller.actuators.serve_guided import FloorBoard, ServeGuidedActuator
+from controller.canary.keeper import CanaryKeeper
 from controller.clients.serve import ServeClient
+from controller.clients.splitter import SplitClient
 from controller.collectors.discovery import (
     DashboardDiscovery,
     Discovery,
@@ -40,8 +43,9 @@ from controller.loop.learned import long_histories, restore
 from controller.loop.perception import Perception
 from controller.loop.policy_source import PolicyInForce, PolicySource
 from controller.on_kubernetes import Surface
+from controller.policy.canary import CanaryPolicy
 from controller.policy.model import Mode, Policy
-from controller.ports import Clock, Collector, Count, Exporter, LoopObserver, Shelf, Store
+from controller.ports import Canaries, Clock, Collector, Count, Exporter, LoopObserver, Shelf, Store, no_canaries
 from controller.settings import Settings
 from controller.webhooks.receiver import Receivers
 from controller.window.history import DemandHistory
@@ -112,6 +116,35 @@ def receivers(
     )
 
 
+def canary_keeper(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    shelf: Shelf,
+    policy: PolicySource,
+    standby: Callable[[], str | None],
+) -> CanaryKeeper:
+    """Build what drives the policy's canaries; ``standby`` says why another controller acts. Raises StoreError."""
+
+    def refused() -> str | None:
+        mode = Mode.ADVISORY if settings.advisory else policy.current.policy.mode
+        if mode not in {Mode.DIRECT, Mode.GUIDED}:
+            return f"mode {mode.value} touches nothing by itself; canaries go on in modes direct and guided"
+        return standby()
+
+    def splitter(one: CanaryPolicy) -> SplitClient:
+        return SplitClient(url=one.split_url, session=around.session, token_file=Path(one.token_file))
+
+    return CanaryKeeper(
+        clock=around.clock,
+        canaries=lambda: policy.current.policy.canaries,
+        splitter=splitter,
+        shelf=shelf,
+        standby=refused,
+        log=around.log,
+    )
+
+
 def serve_client(settings: Settings, session: aiohttp.ClientSession) -> ServeClient:
     """Build the client of Ray Serve. Raises BadInputError for a wrong address or token file."""
     return ServeClient(base_url=settings.serve_url, session=session, token=settings.serve_secret())
@@ -154,6 +187,7 @@ def control_loop(
     memory: Memory,
     exporters: Sequence[Exporter],
     asked: Interventions,
+    canaries: Canaries = no_canaries,
     surface: Surface = _NO_KUBERNETES,
     past: Sequence[PastDemand] = (),
 ) -> ControlLoop:
@@ -190,6 +224,7 @@ def control_loop(
         state=memory.kept.state,
         last_tick=memory.last_tick,
         overrides=asked.overrides.in_force,
+        canaries=canaries,
         cluster=surface.parts,
         leadership=surface.leadership,
         hand_over=surface.hand_over,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from controller.domain.approval import Proposal
+from controller.domain.canary import CanaryProgress
 from controller.domain.identity import DeploymentId
 from controller.domain.override import Override
 from controller.domain.record import DeploymentRecord, TickRecord
@@ -24,6 +25,7 @@ _STATE = TypeAdapter(PlannerState)
 _HISTORIES = TypeAdapter(tuple[HistoryEntry, ...])
 _OVERRIDE = TypeAdapter(Override)
 _PROPOSAL = TypeAdapter(Proposal)
+_CANARY = TypeAdapter(CanaryProgress)
 
 
 def dump_record(record: TickRecord) -> bytes:
@@ -91,6 +93,16 @@ def dump_proposal(proposal: Proposal) -> bytes:
 def load_proposal(data: bytes | str) -> Proposal | None:
     """Read one proposal; None when it was written by a version that is not understood."""
     return _if_valid(_PROPOSAL, data)
+
+
+def dump_canary(progress: CanaryProgress) -> bytes:
+    """One canary's progress as compact JSON."""
+    return _CANARY.dump_json(progress)
+
+
+def load_canary(data: bytes | str) -> CanaryProgress | None:
+    """Read one canary's progress; None when it was written by a version that is not understood."""
+    return _if_valid(_CANARY, data)
 
 
 def _if_valid(adapter: TypeAdapter[T], data: bytes | str) -> T | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from controller.catalog.metric import Metric
+from controller.domain.canary import CanaryRecord
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep, PoolsFound
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Piece, PieceKey, Tail
@@ -187,6 +188,19 @@ class Overrides(Protocol):
 
 def no_overrides(_now: float, /) -> tuple[Override, ...]:
     """Nobody asks for anything."""
+    return ()
+
+
+class Canaries(Protocol):
+    """New builds that are brought into traffic beside the loop."""
+
+    def __call__(self) -> tuple[CanaryRecord, ...]:
+        """Return how all of them are. Must not raise."""
+        ...
+
+
+def no_canaries() -> tuple[CanaryRecord, ...]:
+    """No new build is tried."""
     return ()
 
 

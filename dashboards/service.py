@@ -29,6 +29,7 @@ def service() -> Any:
             Section("Requests, errors, shedding", _requests()),
             Section("Objectives and error budgets (needs the recording rules)", _budgets()),
             Section("Traffic by model", _traffic()),
+            Section("Canaries", _canaries(), collapsed=True),
         ),
     )
 
@@ -306,5 +307,52 @@ def _traffic() -> tuple[Panel, ...]:
             description="Generated per second.",
             unit=Unit.PER_SECOND,
             queries=(Query(total("model_name", rate(scraped.VLLM_GENERATION_TOKENS)), "{{model_name}}"),),
+        ),
+    )
+
+
+def _canaries() -> tuple[Panel, ...]:
+    sides = "{{canary}} {{side}}"
+    failed = of(exported.CANARY_REQUESTS, equals("outcome", "failed"))
+    every = f"sum without (outcome) ({of(exported.CANARY_REQUESTS)})"
+    return (
+        Panel(
+            title="Share of a new build",
+            description="Of the requests. The controller raises it step by step, and takes it back to 0.",
+            unit=Unit.SHARE,
+            queries=(Query(of(exported.CANARY_SHARE), "{{canary}}"),),
+            maximum=1,
+        ),
+        Panel(
+            title="Requests by build",
+            description="As the splitter sends them: what a canary failed before its first byte counts for both.",
+            unit=Unit.REQUESTS_PER_SECOND,
+            queries=(Query(total("build, outcome", rate(watched.SPLIT_REQUESTS)), "{{build}} {{outcome}}"),),
+            shape=Shape.STACK,
+        ),
+        Panel(
+            title="Where new builds are",
+            description="`foreserve explain` has the reason.",
+            unit=Unit.NONE,
+            queries=(Query(f"{of(exported.CANARY_PHASE)} == 1", "{{canary}} {{build}} {{phase}}"),),
+        ),
+        Panel(
+            title="Failed requests in this step",
+            description="Share of both sides since the share last changed.",
+            unit=Unit.SHARE,
+            queries=(Query(f"sum without (outcome) ({failed}) / ({every} > 0)", sides),),
+        ),
+        Panel(
+            title="Median to the first byte in this step",
+            description="Of both sides. A canary that is slower than the policy's max_slowdown is taken back.",
+            unit=Unit.SECONDS,
+            queries=(Query(of(exported.CANARY_FIRST_BYTE), sides),),
+        ),
+        Panel(
+            title="Share, as the splitting replicas have it",
+            description="They ask twice a second. 0 while the board that holds it is lost.",
+            unit=Unit.SHARE,
+            queries=(Query(f"max by (build) ({of(watched.SPLIT_SHARE)})", "{{build}}"),),
+            maximum=1,
         ),
     )

@@ -3,8 +3,9 @@
 Import path ``serving.split:build``. Each build is an application of its own with its own address, scaled by itself.
 What stands before them here costs a hop: use it for the time of a test.
 
-``GET /-/split`` tells shares and counts, ``PUT /-/split`` sets the canary's share (with a token). ``foreserve canary``
-does both: it raises the share step by step while the canary does no worse, and takes it back to 0 when it does.
+``GET /-/split`` tells shares and counts, ``PUT /-/split`` sets the canary's share (with a token), for good or for a
+while. The controller (``canaries`` of its policy) or ``foreserve canary`` does both: it raises the share step by step
+while the canary does no worse, and takes it back to 0 when it does. Not renewed, an unfinished share lapses to 0.
 
 A request that the canary refuses or fails before its first byte goes to the stable build, and counts against the
 canary all the same. When the board that holds the share is lost, everything goes to the stable build.
@@ -17,12 +18,12 @@ import contextlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.util import metrics
@@ -31,7 +32,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from serving.split_counts import BOUNDS_S, CANARY, STABLE, Counts, to_canary
+from serving.split_board import SplitBoard
+from serving.split_counts import CANARY, STABLE, Counts, to_canary
 
 _SYNC_S = 0.5
 _HOP = {b"host", b"connection", b"transfer-encoding", b"content-length", b"keep-alive"}
@@ -52,31 +54,14 @@ class SplitArgs(BaseModel):
     cpus: float = Field(default=0.1, ge=0)
 
 
-class SplitBoard:
-    """Holds the share and the counts of all splitting replicas. One replica; it loses both when it dies."""
+class Wanted(BaseModel):
+    """The body of ``PUT /-/split``."""
 
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._epoch = time.time_ns()
-        self._counts = {STABLE: Counts(), CANARY: Counts()}
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def exchange(self, epoch: int, counted: Mapping[str, Any]) -> tuple[float, int]:
-        """Take what a replica has counted under ``epoch``, and return the share and the epoch that hold now."""
-        if epoch == self._epoch:
-            for name, counts in counted.items():
-                self._counts[name].merge(Counts.model_validate(counts))
-        return self._share, self._epoch
-
-    def set(self, share: float) -> None:
-        """Set the share; counting begins anew, so that a step is judged by itself."""
-        self._share = share
-        self._epoch = time.time_ns()
-        self._counts = {STABLE: Counts(), CANARY: Counts()}
-
-    def read(self) -> dict[str, Any]:
-        """Return everything."""
-        counts = {name: counts.model_dump() for name, counts in self._counts.items()}
-        return {"share": self._share, "bounds_s": BOUNDS_S, **counts}
+    share: float = Field(ge=0, le=1, description="Of requests, to the canary.")
+    for_s: float | None = Field(default=None, gt=0, description="Seconds until it is 0 again unless renewed.")
+    note: str | None = Field(default=None, max_length=10_000, description="Kept for whoever asks.")
 
 
 class Split:
@@ -113,13 +98,12 @@ class Split:
         if not self._may_set(request.headers.get("authorization")):
             return JSONResponse({"detail": "a token is needed: Authorization: Bearer TOKEN"}, status_code=401)
         try:
-            share = float((await request.json())["share"])
-        except (ValueError, KeyError, TypeError):
-            share = -1.0
-        if not 0 <= share <= 1:
-            return JSONResponse({"detail": "give share, from 0 to 1"}, status_code=422)
-        await self._board.set.remote(share)
-        return JSONResponse({"share": share})
+            wanted = Wanted.model_validate_json(await request.body())
+        except ValidationError as error:
+            said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            return JSONResponse({"detail": f"give share, from 0 to 1 ({said})"}, status_code=422)
+        await self._board.set.remote(wanted.share, wanted.for_s, wanted.note)
+        return JSONResponse({"share": wanted.share})
 
     async def _forward(self, request: Request) -> Response:
         body = await request.body()

@@ -13,6 +13,7 @@ _LORA = "the recorded service multiplexes no models"
 _NO_WEBHOOKS = "the policy of the recorded service has no webhooks"
 _NO_GPU = "the recorded machine has no GPU"
 
+_NO_CANARY = "no new build was tried in the recorded service"
 _NO_CLUSTER = "one machine without Kubernetes has no nodes to set"
 _CLUSTER = (
     exported.CLUSTER_KNOWN,
@@ -72,6 +73,12 @@ UNSEEN: dict[Metric, str] = {
     watched.NODE_GPU_MEMORY_USED: _NO_GPU,
     watched.NODE_GPU_MEMORY_FREE: _NO_GPU,
     watched.NODES_FAILED: "no node failed",
+    watched.SPLIT_REQUESTS: _NO_CANARY,
+    watched.SPLIT_SHARE: _NO_CANARY,
+    exported.CANARY_SHARE: _NO_CANARY,
+    exported.CANARY_PHASE: _NO_CANARY,
+    exported.CANARY_REQUESTS: _NO_CANARY,
+    exported.CANARY_FIRST_BYTE: _NO_CANARY,
     exported.WEBHOOK_DELIVERIES: _NO_WEBHOOKS,
     exported.WEBHOOK_PENDING: _NO_WEBHOOKS,
     exported.WEBHOOK_DEAD_LETTERS: _NO_WEBHOOKS,

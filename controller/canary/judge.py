@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-from scipy.stats import hypergeom
+from math import exp, fsum, lgamma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +99,23 @@ def _worse(bad: int, of: int, bad_there: int, of_there: int, chance: float) -> s
     if not of or not of_there or bad / of <= bad_there / of_there:
         return None
     # The chance of at least ``bad`` among ``of``, when all the bad ones are dealt out blindly.
-    likelihood = float(hypergeom.sf(bad - 1, of + of_there, bad + bad_there, of))
+    likelihood = _at_least(bad, drawn=of, marked=bad + bad_there, among=of + of_there)
     if likelihood >= chance:
         return None
     return f"{bad} of {of} against {bad_there} of {of_there} (by chance once in {1 / max(likelihood, 1e-12):.0f})"
+
+
+def _at_least(count: int, *, drawn: int, marked: int, among: int) -> float:
+    """Return the chance of ``count`` or more marked ones among the ``drawn``: the hypergeometric upper tail."""
+    whole = _log_choose(among, drawn)
+    return min(
+        1.0,
+        fsum(
+            exp(_log_choose(marked, k) + _log_choose(among - marked, drawn - k) - whole)
+            for k in range(max(count, drawn - (among - marked)), min(marked, drawn) + 1)
+        ),
+    )
+
+
+def _log_choose(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)

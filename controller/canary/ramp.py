@@ -1,14 +1,18 @@
-"""Drives a canary's share through its steps, by what the splitter counts."""
+"""A canary's way through its steps, as a function of what the splitter counts. Pure; time is passed in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from controller.canary.judge import Judgement, Seen, Terms, Verdict, judge
-from controller.errors import UnavailableError
-from controller.ports import Clock
+from controller.domain.canary import CanaryPhase, CanaryProgress
+
+LEASE_S = 60.0
+"""Seconds after which the splitter takes an unfinished canary back when nobody who judges it says otherwise."""
+
+_SAME_SHARE = 1e-9
 
 
 class Splitter(Protocol):
@@ -18,8 +22,11 @@ class Splitter(Protocol):
         """Return what ``GET /-/split`` tells. Raises UnavailableError."""
         ...
 
-    async def set(self, share: float) -> None:
-        """Set the canary's share. Raises UnavailableError."""
+    async def set(self, share: float, *, for_s: float | None, note: str) -> None:
+        """Set the canary's share, and renew it when it is that already.
+
+        After ``for_s`` seconds without another call the splitter sets it to 0. Raises UnavailableError.
+        """
         ...
 
 
@@ -31,65 +38,63 @@ class Ramp:
     hold_s: float
     longest_s: float
     terms: Terms
-    poll_s: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How it came out: ``completed`` at the last step, or taken back at ``share``."""
+def begin(ramp: Ramp, build: str, *, now: float) -> CanaryProgress:
+    """Return the first step."""
+    first = ramp.steps[0]
+    return CanaryProgress(
+        build=build, phase=CanaryPhase.RAMPING, step=0, share=first, since=now, why=f"{first:.0%} to the canary"
+    )
 
-    completed: bool
-    share: float
-    why: str
 
+def advance(progress: CanaryProgress, ramp: Ramp, told: dict[str, Any] | None, *, now: float) -> CanaryProgress:
+    """Return where the canary goes from what the splitter told, None when it did not answer.
 
-async def run(ramp: Ramp, splitter: Splitter, *, clock: Clock, say: Callable[[str], None]) -> Ended:
-    """Go through the steps. Whatever ends this early, an error included, takes the canary's share back to 0.
-
-    Raises:
-        UnavailableError: the splitter cannot be reached, not even to take the share back.
-
+    A worse build, or one that cannot be judged within ``longest_s``, goes back to 0. A share that somebody else
+    set is left alone. One that ran out, because nobody judged for a while, begins anew.
     """
-    share = 0.0
-    try:
-        for share in ramp.steps:
-            await splitter.set(share)
-            say(f"{share:.0%} to the canary")
-            verdict = await _hold(ramp, share, splitter, clock)
-            say(f"{share:.0%}: {verdict.why}")
-            if verdict.verdict is not Verdict.GO_ON:
-                await splitter.set(0.0)
-                return Ended(completed=False, share=share, why=verdict.why)
-    except BaseException:
-        await splitter.set(0.0)
-        raise
-    return Ended(completed=True, share=share, why="every step was held")
+    if progress.phase is not CanaryPhase.RAMPING:
+        return progress
+    if told is None:
+        if now - progress.since <= ramp.longest_s:
+            return progress
+        return _back(progress, now, f"the splitter gave no answer within {ramp.longest_s:g} s")
+    if told["lapsed"]:
+        return begin(ramp, progress.build, now=now)
+    if abs(told["share"] - progress.share) > _SAME_SHARE:
+        found = f"the share is {told['share']:.0%}, not {progress.share:.0%}"
+        why = f"{found}: somebody else set it, or the splitter was started anew"
+        return replace(progress, phase=CanaryPhase.OVERRIDDEN, share=told["share"], since=now, why=why)
+    return _judged(progress, ramp, told, now=now)
 
 
-async def _hold(ramp: Ramp, share: float, splitter: Splitter, clock: Clock) -> Judgement:
-    """Watch one step until it may be left. Too few requests in ``longest_s`` end it as not good enough."""
-    began = clock.monotonic()
-    while True:
-        await clock.sleep(ramp.poll_s)
-        held = clock.monotonic() - began
-        try:
-            told = await splitter.read()
-        except UnavailableError:
-            if held > ramp.longest_s:
-                raise
-            continue
-        canary, stable = _seen(told, "canary"), _seen(told, "stable")
-        verdict = judge(canary, stable, ramp.terms)
-        if verdict.verdict is Verdict.GO_BACK or (verdict.verdict is Verdict.GO_ON and held >= ramp.hold_s):
-            return verdict
-        if held > ramp.longest_s:
-            why = (
-                f"only {canary.requests} requests within {ramp.longest_s:g} s at {share:.0%} "
-                f"(stable {stable.requests}): not enough to judge"
-            )
-            return Judgement(Verdict.WAIT, why)
-
-
-def _seen(told: dict[str, Any], build: str) -> Seen:
+def seen(told: dict[str, Any], build: str) -> Seen:
+    """Read one build's counts."""
     one = told[build]
     return Seen(requests=one["requests"], failed=one["failed"], bounds_s=told["bounds_s"], buckets=one["buckets"])
+
+
+def _judged(progress: CanaryProgress, ramp: Ramp, told: dict[str, Any], *, now: float) -> CanaryProgress:
+    held = now - progress.since
+    said = judge(seen(told, "canary"), seen(told, "stable"), ramp.terms)
+    if said.verdict is Verdict.GO_BACK:
+        return _back(progress, now, said.why)
+    if said.verdict is Verdict.GO_ON and held >= ramp.hold_s:
+        return _next(progress, ramp, said, now)
+    if held > ramp.longest_s:
+        return _back(progress, now, f"not enough to judge within {ramp.longest_s:g} s: {said.why}")
+    return progress if progress.why == said.why else replace(progress, why=said.why)
+
+
+def _next(progress: CanaryProgress, ramp: Ramp, said: Judgement, now: float) -> CanaryProgress:
+    following = progress.step + 1
+    if following == len(ramp.steps):
+        return replace(progress, phase=CanaryPhase.COMPLETED, since=now, why=f"every step was held: {said.why}")
+    share = ramp.steps[following]
+    return replace(progress, step=following, share=share, since=now, why=f"{share:.0%} to the canary: {said.why}")
+
+
+def _back(progress: CanaryProgress, now: float, why: str) -> CanaryProgress:
+    why = f"taken back at {progress.share:.0%}: {why}"
+    return replace(progress, phase=CanaryPhase.TAKEN_BACK, share=0.0, since=now, why=why)

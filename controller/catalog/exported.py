@@ -194,6 +194,27 @@ WEBHOOKS_RECEIVED = _counter(
     "result",
 )
 
+CANARY_SHARE = _gauge("canary_share_ratio", "ratio", "Share of the requests that a canary gets.", "canary")
+CANARY_PHASE = _gauge(
+    "canary_phase",
+    "bool",
+    "1 for the phase that a canary's build is in: waiting, ramping, completed, taken_back, overridden.",
+    "canary",
+    "build",
+    "phase",
+)
+CANARY_REQUESTS = _gauge(
+    "canary_requests",
+    "requests",
+    "Requests of both sides (canary, stable) since the share last changed: ok, failed.",
+    "canary",
+    "side",
+    "outcome",
+)
+CANARY_FIRST_BYTE = _gauge(
+    "canary_first_byte_seconds", "s", "Median time to the first byte of both sides since then.", "canary", "side"
+)
+
 FORECAST_PROBLEMS = _counter(
     "forecast_problems",
     "problems",

@@ -258,6 +258,11 @@ HAPROXY_CONNECTIONS = _haproxy("process_current_connections", _G, "connections",
 HAPROXY_MAX_CONNECTIONS = _haproxy("process_max_connections", _G, "connections", "Most connections it accepts.")
 HAPROXY_IDLE_TIME = _haproxy("process_idle_time_percent", _G, "percent", "Idle time of the process.")
 
+SPLIT_REQUESTS = _ray(
+    "foreserve_split_requests_total", _C, "requests", "Requests of `serving.split` by build.", "build", "outcome"
+)
+SPLIT_SHARE = _ray("foreserve_split_share", _G, "ratio", "The canary's share, as splitting replicas have it.", "build")
+
 WATCHED: tuple[Metric, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, Metric)),
     *HAPROXY_DETAIL,

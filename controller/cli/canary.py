@@ -9,11 +9,13 @@ from typing import Annotated
 import aiohttp
 import typer
 
+from controller.canary.by_hand import run
 from controller.canary.judge import Terms
-from controller.canary.ramp import Ended, Ramp, run
+from controller.canary.ramp import Ramp
 from controller.cli.exit_codes import ExitCode
 from controller.clients.splitter import SplitClient
 from controller.clock import SystemClock
+from controller.domain.canary import CanaryPhase, CanaryProgress
 from controller.errors import BadInputError
 
 
@@ -31,7 +33,8 @@ def canary(
     """Raise the share of a new build's traffic step by step; take it back to 0 as soon as it does worse.
 
     Worse is: significantly more failed requests, or more that begin later than the objective, than the stable build in
-    the same step; or a median that is slower by more than --max-slowdown. Ctrl-C takes it back, too.
+    the same step; or a median that is slower by more than --max-slowdown. Ctrl-C takes it back, too, and so does the
+    splitter a minute after this command was killed. A running controller does the same by its policy's `canaries`.
 
     Exit status: 0 when the last step was held, 4 when it was taken back, 3 when the splitter cannot be reached,
     2 for bad input.
@@ -46,17 +49,18 @@ def canary(
         longest_s=max(longest, hold),
         terms=Terms(ttft_s=ttft, min_requests=min_requests, max_slowdown=max_slowdown),
     )
-    ended = asyncio.run(_run(ramp, url, _token(token_file)))
-    if ended.completed:
+    _check_token(token_file)
+    ended = asyncio.run(_run(ramp, url, token_file))
+    if ended.phase is CanaryPhase.COMPLETED:
         typer.echo("completed: deploy this build as the stable one, then set the share back to 0")
         return
-    typer.echo(f"taken back at {ended.share:.0%}: {ended.why}")
+    typer.echo(ended.why)
     raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-async def _run(ramp: Ramp, url: str, token: str) -> Ended:
+async def _run(ramp: Ramp, url: str, token_file: Path) -> CanaryProgress:
     async with aiohttp.ClientSession() as session:
-        splitter = SplitClient(url=url, session=session, token=token)
+        splitter = SplitClient(url=url, session=session, token_file=token_file)
         return await run(ramp, splitter, clock=SystemClock(), say=typer.echo)
 
 
@@ -71,7 +75,7 @@ def _steps(text: str) -> tuple[float, ...]:
     return steps
 
 
-def _token(path: Path) -> str:
+def _check_token(path: Path) -> None:
     try:
         token = path.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -80,4 +84,3 @@ def _token(path: Path) -> str:
     if not token:
         msg = f"--token-file {path} is empty; it should hold the token of the split application"
         raise BadInputError(msg)
-    return token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.domain.canary import CanaryRecord
 from controller.domain.cluster_record import ClusterRecord, Leading
 from controller.domain.forecast import ForecastStanding
 from controller.domain.override import Override
@@ -65,6 +66,8 @@ class TickRecord:
     """Nodes and workers; None where the policy has no ``cluster``, or there is no Kubernetes to ask."""
     leading: Leading | None = None
     """None where this is the only controller."""
+    canaries: tuple[CanaryRecord, ...] = ()
+    """New builds of the policy's ``canaries``, by name."""
     degraded: tuple[str, ...] = ()
     step_seconds: tuple[tuple[str, float], ...] = ()
     schema: int = field(default=SCHEMA_VERSION)

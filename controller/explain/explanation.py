@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.domain.canary import CanaryPhase
 from controller.domain.cluster_record import ClusterRecord
 from controller.domain.forecast import Forecast, ForecastStanding, LeadTime
 from controller.domain.override import Override
@@ -140,6 +141,11 @@ def _troubles(record: TickRecord, entry: DeploymentRecord) -> Iterator[Line]:
             yield Line("Asked for", asked(one, record.at), Mood.NOTED)
     if record.leading is not None and not record.leading.leads:
         yield Line("Standby", record.leading.standing, Mood.NOTED)
+    for canary in record.canaries:
+        progress = canary.progress
+        mood = Mood.WARN if progress.phase is CanaryPhase.TAKEN_BACK else Mood.NOTED
+        said = f"{canary.name}, build {progress.build}: {progress.phase.value.replace('_', ' ')}, {progress.why}"
+        yield Line("Canary", said + (f" ({canary.problem})" if canary.problem else ""), mood)
     for sentence in record.degraded:
         yield Line("Degraded", sentence, Mood.WARN)
     for source in entry.snapshot.blind_spots:

@@ -14,6 +14,7 @@ from controller.domain.record import DeploymentRecord, PolicyTerms, TickRecord
 from controller.domain.scrape import SourceHealth
 from controller.domain.signals import Signal
 from controller.domain.snapshot import Snapshot
+from controller.export.canary_series import canary_gauges
 from controller.export.cluster_series import cluster_gauges
 
 _REPLICA_HORIZON = "replica"
@@ -36,6 +37,8 @@ def gauges(record: TickRecord) -> Iterator[Series]:
     yield from _overrides(record)
     if record.cluster is not None:
         yield from cluster_gauges(record.cluster)
+    for canary in record.canaries:
+        yield from canary_gauges(canary)
     for use in record.budget:
         yield exported.BUDGET_LIMIT, (use.resource,), use.limit
         yield exported.BUDGET_HELD, (use.resource,), use.held

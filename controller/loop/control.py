@@ -31,6 +31,7 @@ from controller.planner.ownership import unclaimed
 from controller.policy.model import Mode
 from controller.ports import (
     Actuator,
+    Canaries,
     Clock,
     Exporter,
     HandOver,
@@ -39,6 +40,7 @@ from controller.ports import (
     LoopObserver,
     Overrides,
     Words,
+    no_canaries,
     no_overrides,
 )
 
@@ -71,6 +73,7 @@ class ControlLoop:
         state: PlannerState,
         last_tick: int,
         overrides: Overrides = no_overrides,
+        canaries: Canaries = no_canaries,
         cluster: ClusterParts = _NO_CLUSTER,
         leadership: Leadership | None = None,
         hand_over: HandOver | None = None,
@@ -90,6 +93,7 @@ class ControlLoop:
         self._state = state
         self._tick = last_tick
         self._overrides = overrides
+        self._canaries = canaries
         self._cluster = cluster
         self._watch = ClusterWatch(observer=cluster.observer, clock=clock)
         self._succession = Succession(leadership, hand_over, words)
@@ -176,6 +180,7 @@ class ControlLoop:
             standings=self._foresight.standings(now),
             overrides=overrides,
             leading=term.told(),
+            canaries=self._canaries(),
         )
         standby = nobody_else if mode is Mode.ADVISORY else term.standby
         with timer.step("begin"):

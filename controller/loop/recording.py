@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.domain.canary import CanaryRecord
 from controller.domain.cluster_record import ClusterRecord, Leading
 from controller.domain.forecast import ForecastStanding
 from controller.domain.identity import DeploymentId
@@ -33,6 +34,7 @@ class Draft:
     overrides: tuple[Override, ...] = ()
     cluster: ClusterRecord | None = None
     leading: Leading | None = None
+    canaries: tuple[CanaryRecord, ...] = ()
 
     def record(
         self,
@@ -58,6 +60,7 @@ class Draft:
             overrides=self.overrides,
             cluster=self.cluster,
             leading=self.leading,
+            canaries=self.canaries,
             degraded=(*self.problems, *_stale(sources), *store_problems),
             step_seconds=step_seconds,
         )

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from controller.domain.identity import DeploymentId
 from controller.domain.placement import Budget as NodeBudget
 from controller.domain.signals import Signal
+from controller.policy.canary import CanaryPolicy
 from controller.policy.cluster import ClusterPolicy, PlacementPolicy
 from controller.policy.events import Event
 from controller.policy.interventions import ApprovalPolicy, OverridePolicy
@@ -333,6 +334,9 @@ class Policy(Section):
         min_length=1, max_length=1000, description="One entry for each deployment that is scaled."
     )
     cluster: ClusterPolicy | None = None
+    canaries: tuple[CanaryPolicy, ...] = Field(
+        default=(), min_length=0, max_length=100, description="New builds that get traffic step by step."
+    )
     overrides: OverridePolicy = OverridePolicy()
     approval: ApprovalPolicy = ApprovalPolicy()
     webhooks: WebhookPolicy = WebhookPolicy()
@@ -345,6 +349,15 @@ class Policy(Section):
                 msg = f"{deployment.id} is listed twice; keep one entry"
                 raise ValueError(msg)
             seen.add(deployment.id)
+        return self
+
+    @model_validator(mode="after")
+    def _each_canary_once(self) -> Self:
+        names = [one.name for one in self.canaries]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"canaries: {twice[0]} is listed twice; keep one entry"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

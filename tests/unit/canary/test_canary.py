@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.canary.by_hand import run
 from controller.canary.judge import Seen, Terms, Verdict, judge
-from controller.canary.ramp import Ramp, run
+from controller.canary.ramp import LEASE_S, Ramp
+from controller.domain.canary import CanaryPhase
 from controller.errors import UnavailableError
+from serving.split_board import SplitBoard
 from serving.split_counts import BOUNDS_S, Counts, to_canary
 from tests.clocks import VirtualClock
 
@@ -68,26 +72,29 @@ def test_about_the_share_goes_to_the_canary() -> None:
 
 
 class Told:
-    """A splitter whose counts follow a script: one function of share and reads."""
+    """A splitter with a real board, whose counts follow a script: a function of the share."""
 
-    def __init__(self, canary: Any) -> None:
+    def __init__(self, clock: VirtualClock, canary: Callable[[float], Seen]) -> None:
         self.shares: list[float] = []
+        self.board = SplitBoard(0.0, clock.monotonic)
         self._canary = canary
         self.broken = False
 
-    async def set(self, share: float) -> None:
-        self.shares.append(share)
+    async def set(self, share: float, *, for_s: float | None, note: str) -> None:
+        if not self.shares or self.shares[-1] != share:
+            self.shares.append(share)
+        self.board.set(share, for_s, note)
 
     async def read(self) -> dict[str, Any]:
         if self.broken:
             msg = "gone"
             raise UnavailableError(msg)
-        builds = {"canary": self._canary(self.shares[-1]), "stable": seen(2000)}
+        builds = {"canary": self._canary(self.board.read()["share"]), "stable": seen(2000)}
         counts = {
             name: {"requests": one.requests, "failed": one.failed, "buckets": one.buckets}
             for name, one in builds.items()
         }
-        return {"bounds_s": BOUNDS_S, **counts}
+        return self.board.read() | counts
 
 
 class Clock(VirtualClock):
@@ -99,41 +106,99 @@ RAMP = Ramp(steps=(0.01, 0.05, 0.25, 1.0), hold_s=10, longest_s=60, terms=TERMS)
 
 
 async def test_a_good_build_goes_through_every_step() -> None:
-    splitter, clock = Told(lambda _: seen(500)), Clock()
+    clock = Clock()
+    splitter = Told(clock, lambda _: seen(500))
+    began = clock.monotonic()
 
     ended = await run(RAMP, splitter, clock=clock, say=lambda _: None)
+    clock.advance(10 * LEASE_S)
 
-    assert ended.completed
+    assert ended.phase is CanaryPhase.COMPLETED
     assert splitter.shares == [0.01, 0.05, 0.25, 1.0]
-    assert clock.monotonic() >= 40
+    assert clock.monotonic() - began >= 40
+    assert splitter.board.read()["share"] == 1.0
 
 
 async def test_a_bad_build_is_taken_back_at_the_step_that_shows_it() -> None:
-    splitter = Told(lambda share: seen(500, failed=100 if share >= 0.25 else 0))
+    clock = Clock()
+    splitter = Told(clock, lambda share: seen(500, failed=100 if share >= 0.25 else 0))
 
-    ended = await run(RAMP, splitter, clock=Clock(), say=lambda _: None)
+    ended = await run(RAMP, splitter, clock=clock, say=lambda _: None)
 
-    assert not ended.completed
-    assert ended.share == 0.25
-    assert "more requests fail" in ended.why
+    assert ended.phase is CanaryPhase.TAKEN_BACK
+    assert "taken back at 25%: more requests fail" in ended.why
     assert splitter.shares == [0.01, 0.05, 0.25, 0.0]
 
 
 async def test_too_few_requests_to_judge_take_it_back() -> None:
-    splitter = Told(lambda _: seen(3))
+    clock = Clock()
+    splitter = Told(clock, lambda _: seen(3))
 
-    ended = await run(RAMP, splitter, clock=Clock(), say=lambda _: None)
+    ended = await run(RAMP, splitter, clock=clock, say=lambda _: None)
 
-    assert not ended.completed
-    assert "only 3 requests" in ended.why
+    assert ended.phase is CanaryPhase.TAKEN_BACK
+    assert "3 of 100 requests seen" in ended.why
     assert splitter.shares[-1] == 0.0
 
 
-async def test_a_splitter_that_is_gone_for_long_takes_it_back() -> None:
-    splitter = Told(lambda _: seen(500))
+async def test_a_splitter_that_cannot_be_reached_at_first_is_an_error() -> None:
+    clock = Clock()
+    splitter = Told(clock, lambda _: seen(500))
     splitter.broken = True
 
     with pytest.raises(UnavailableError):
-        await run(RAMP, splitter, clock=Clock(), say=lambda _: None)
+        await run(RAMP, splitter, clock=clock, say=lambda _: None)
 
-    assert splitter.shares[-1] == 0.0
+    assert splitter.shares == []
+
+
+async def test_a_splitter_that_is_gone_for_long_takes_it_back() -> None:
+    clock = Clock()
+    splitter = Told(clock, lambda _: seen(500))
+
+    def says(_: str) -> None:
+        splitter.broken = True
+
+    ended = await run(RAMP, splitter, clock=clock, say=says)
+
+    assert ended.phase is CanaryPhase.TAKEN_BACK
+    assert "gave no answer within 60 s" in ended.why
+    assert splitter.board.read()["share"] == 0.0
+
+
+async def test_a_share_that_nobody_renews_lapses() -> None:
+    clock = Clock()
+    splitter = Told(clock, lambda _: seen(3))
+    await splitter.set(0.05, for_s=LEASE_S, note="")
+
+    clock.advance(LEASE_S - 1)
+    before = splitter.board.read()
+    clock.advance(1)
+
+    assert (before["share"], before["lapsed"]) == (0.05, False)
+    assert (splitter.board.read()["share"], splitter.board.read()["lapsed"]) == (0.0, True)
+
+
+async def test_a_share_that_somebody_else_sets_is_left_alone() -> None:
+    clock = Clock()
+    splitter = Told(clock, lambda _: seen(500))
+    ended = await run(RAMP, splitter, clock=clock, say=lambda _: splitter.board.set(0.5, None, None))
+
+    assert ended.phase is CanaryPhase.OVERRIDDEN
+    assert "somebody else" in ended.why
+    assert splitter.board.read()["share"] == 0.5
+
+
+def test_counting_begins_anew_with_a_new_share_and_goes_on_with_a_renewed_one() -> None:
+    board = SplitBoard(0.0)
+    _, epoch = board.exchange(0, {})
+
+    board.set(0.0, 60, "renewed")
+    board.exchange(epoch, {"canary": {"requests": 2}})
+    renewed = board.read()["canary"]["requests"]
+    board.set(0.1, 60, None)
+    board.exchange(epoch, {"canary": {"requests": 3}})
+
+    assert renewed == 2
+    assert board.read()["canary"]["requests"] == 0
+    assert board.read()["note"] == "renewed"

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.catalog import exported as catalogued
 from controller.catalog.exported import EXPORTED
+from controller.domain.canary import BuildSeen, CanaryPhase, CanaryProgress, CanaryRecord
 from controller.domain.plan import Conflict, Outcome, OutcomeStatus
 from controller.domain.record import TickRecord
 from controller.export.metrics import MetricsExporter
@@ -14,6 +15,17 @@ from tests.records import CHAT, EMBED, cluster_record, deployment_record, record
 
 NAMES = {"application": "chat", "deployment": "LLMServer:tiny"}
 STANDING = {"signal": "ongoing_requests", "horizon_seconds": "120"}
+
+CANARY = CanaryRecord(
+    name="chat-v2",
+    progress=CanaryProgress(
+        build="v2", phase=CanaryPhase.RAMPING, step=0, share=0.01, since=0.0, why="1% to the canary"
+    ),
+    steps=4,
+    found_share=0.01,
+    canary=BuildSeen(requests=10, failed=1, first_byte_p50_s=0.2),
+    stable=BuildSeen(requests=990, failed=0, first_byte_p50_s=0.1),
+)
 
 
 def exported(*records: TickRecord) -> MetricsExporter:
@@ -165,7 +177,7 @@ def test_events_of_the_loop_are_counted(event: LoopEvent, name: str, labels: dic
 def test_every_exported_series_is_catalogued_with_exactly_its_labels() -> None:
     catalogue = {metric.name: set(metric.labels) for metric in EXPORTED}
     conflict = Conflict(id=CHAT, expected=1, found=2, cause="redeploy")
-    exporter = exported(record(conflicts=(conflict,), cluster=cluster_record()))
+    exporter = exported(record(conflicts=(conflict,), cluster=cluster_record(), canaries=(CANARY,)))
     exporter.count(catalogued.WEBHOOK_DELIVERIES, "ops", "delivered")
     exporter.count(catalogued.WEBHOOKS_RECEIVED, "alertmanager", "accepted", by=0)
     sink = (catalogued.WEBHOOK_PENDING, catalogued.WEBHOOK_DEAD_LETTERS, catalogued.WEBHOOK_OLDEST)

@@ -73,7 +73,7 @@ def test_a_right_file_is_loaded_with_the_version_of_its_content(tmp_path: Path) 
             [
                 (
                     "2:1: zzz: unknown key; allowed here: version, mode, control, budget, deployments, cluster, "
-                    "overrides, approval, webhooks"
+                    "canaries, overrides, approval, webhooks"
                 )
             ],
             id="key-like-no-other",

@@ -63,6 +63,7 @@ def test_every_default_is_a_promise() -> None:
         "mode": Mode.DIRECT,
         "control": {"interval_s": 10.0, "window_s": 30.0, "max_signal_age_s": 30.0},
         "budget": None,
+        "canaries": (),
         "deployments": (
             {
                 "application": "a",
