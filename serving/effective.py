@@ -48,7 +48,7 @@ def read_config(text: str) -> dict[str, Any]:
             for name in _DIRECTIVES:
                 if words == name or words.startswith(f"{name} "):
                     found["settings"][name] = words.removeprefix(name).strip()
-        elif section == "frontend" and words.startswith("bind "):
+        elif section in {"frontend", "listen"} and words.startswith("bind "):
             found["binds"].append(words.split()[1])
         elif section == "backend" and (server := _SERVER.match(line)):
             if " backup" in server[4]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,9 @@ class Setting:
     value: str
     why: str
 
+
+HAPROXY = "RAY_SERVE_HAPROXY_BINARY_PATH"
+_HAPROXY_HERE = Path(__file__).with_name("haproxy.py")
 
 PATH = (
     Setting("RAY_SERVE_ENABLE_HA_PROXY", "1", "HAProxy stands before the replicas instead of a Python process."),
@@ -60,6 +64,12 @@ PATH = (
         "A dead HAProxy is started anew after three missed checks: 6 s of refused connections, not 30.",
     ),
     Setting("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "5", "Must be shorter than three periods."),
+    Setting(
+        HAPROXY,
+        "/opt/foreserve/serving/haproxy.py",
+        "Closes the statistics page and the admin socket, which Ray leaves open, adds /-/ready, and becomes HAProxy. "
+        "The path of our image: where serving lies elsewhere, leave it out or name it.",
+    ),
     Setting("RAY_worker_niceness", "0", "Ray starts its workers at niceness 15, behind everything else on the node."),
     Setting("RAY_USAGE_STATS_ENABLED", "0", "Nothing is reported to anyone."),
     Setting("VLLM_NO_USAGE_STATS", "1", "Nothing is reported to anyone."),
@@ -99,6 +109,7 @@ GPU_NODE = (
 
 LOCAL_NODE = (
     Setting("RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER", "5s", "On two busy cores a healthy replica may take a second."),
+    Setting("FORESERVE_HAPROXY_METRICS_HOST", "127.0.0.1", "Nobody outside this machine reads HAProxy's metrics."),
     Setting("RAY_SERVE_HAPROXY_NBTHREAD", "2", "Four threads are made for a server; the local stack shares two cores."),
     Setting(
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
@@ -168,11 +179,11 @@ PROFILES: Mapping[str, tuple[Setting, ...]] = {
 
 def local(inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a one-machine stack on CPUs, on top of an inherited one."""
-    return _clean(inherited) | variables(PROFILES["local"])
+    return _clean(inherited) | here(PROFILES["local"])
 
 
 def gpu(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a GPU cluster's Ray nodes, on top of an inherited one."""
+    """Return the environment of a GPU cluster's Ray nodes with our image, on top of an inherited one."""
     return _clean(inherited) | variables(PROFILES["gpu"])
 
 
@@ -185,6 +196,12 @@ def replica() -> dict[str, str]:
 def variables(settings: Iterable[Setting]) -> dict[str, str]:
     """Return name and value of each; a later one wins."""
     return {setting.name: setting.value for setting in settings}
+
+
+def here(settings: Iterable[Setting]) -> dict[str, str]:
+    """Return the same for a node that has this package where it is here."""
+    known = variables(settings)
+    return known | ({HAPROXY: str(_HAPROXY_HERE)} if HAPROXY in known else {})
 
 
 def table(profile: str) -> str:
@@ -206,7 +223,8 @@ def main(arguments: list[str]) -> int:
     if arguments[1:]:
         sys.stdout.write(table(profile) + "\n")
     else:
-        sys.stdout.writelines(f"export {one.name}={one.value}  # {one.why}\n" for one in PROFILES[profile])
+        values = here(PROFILES[profile])
+        sys.stdout.writelines(f"export {one.name}={values[one.name]!r}  # {one.why}\n" for one in PROFILES[profile])
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from controller.actuators.preflight import Check, CheckStatus
-from serving.environment import Setting
+from serving.environment import HAPROXY, Setting
 
 _DIRECTIVES: Mapping[str, tuple[str, str]] = {
     "RAY_SERVE_HAPROXY_NBTHREAD": ("nbthread", ""),
@@ -68,7 +68,7 @@ def check_settings(nodes: Sequence[NodeFound], wanted: Sequence[Setting]) -> tup
     """Check what Ray's workers on each node were told."""
     checks, last = [], {one.name: one for one in wanted}.values()
     for node in nodes:
-        differing = [one for one in last if _of_ray(one) and node.environment.get(one.name) != one.value]
+        differing = [one for one in last if _of_ray(one) and not _same(one, node.environment.get(one.name))]
         name = f"{node.node}: settings"
         if not differing:
             checks.append(_check(name, CheckStatus.OK, "as serving.environment has them"))
@@ -77,6 +77,13 @@ def check_settings(nodes: Sequence[NodeFound], wanted: Sequence[Setting]) -> tup
         fix = "; ".join(f"{one.name}={one.value} ({one.why.rstrip('.')})" for one in differing)
         checks.append(_check(name, CheckStatus.WARN, detail, f"{fix}. {_RESTART}"))
     return tuple(checks)
+
+
+def _same(wanted: Setting, found: str | None) -> bool:
+    if wanted.name == HAPROXY and found is not None:
+        # Where it lies is the image's affair.
+        return found.endswith("/serving/haproxy.py")
+    return found == wanted.value
 
 
 def check_haproxy(nodes: Sequence[NodeFound], *, port: int) -> tuple[Check, ...]:
@@ -193,7 +200,8 @@ def _exposed(node: NodeFound, found: HaproxyFound) -> list[Check]:
             f"{node.node}: HAProxy's ports",
             CheckStatus.WARN,
             f"{', '.join(everywhere)} listen on every address without a password; Ray has no setting for it",
-            "let only Prometheus and the controller reach the metrics and stats ports: a NetworkPolicy or firewall",
+            f"set {HAPROXY} to serving/haproxy.py, which binds the statistics to loopback, and let only Prometheus and "
+            "the controller reach the metrics: a NetworkPolicy or firewall",
         )
     ]
 
