@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,10 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from benchmarks.closed_loop import Result, run
+from controller.store.reader import StoreReader
 from serving.args import Backend, GuidedArgs, LLMArgs
 from serving.llm import application
 from serving.simulated.timing import SimulatedModel
@@ -185,6 +187,44 @@ def test_preflight_sees_the_fast_path_in_effect(cluster: ServingCluster) -> None
         assert checks[name]["status"] == "ok", checks[name]
 
 
+def test_a_killed_haproxy_is_back_within_seconds_and_ready_counts_live_replicas_only(cluster: ServingCluster) -> None:
+    cluster.put([simulated(simulated=QUICK)])
+    cluster.wait(lambda: _status(f"{cluster.url}/-/ready") == 200, 20, "ready")
+    (haproxy,) = (
+        one for one in psutil.process_iter(["name"]) if one.info["name"] == "haproxy" and _listens(one, cluster)
+    )
+    assert _listens(haproxy, cluster)[cluster.ports.haproxy_stats] == {"127.0.0.1"}
+
+    haproxy.kill()
+    gone = cluster.wait(lambda: _status(f"{cluster.url}/v1/models") != 200, 10, "HAProxy is gone")
+    away = cluster.wait(lambda: _status(f"{cluster.url}/v1/models") == 200, 30, "HAProxy is back")
+
+    MEASURED.append(f"HAProxy killed: answers again after {gone + away:.1f} s")
+    assert away < 20
+    cluster.scale("chat", SERVER, 0)
+    cluster.wait(lambda: _status(f"{cluster.url}/-/ready") == 503, 60, "no live replica")
+    assert _status(f"{cluster.url}/-/healthz") == 200
+
+
+def _listens(process: psutil.Process, cluster: ServingCluster) -> dict[int, set[str]]:
+    """Return addresses by port, where it is the one that holds the service's port; else nothing."""
+    found: dict[int, set[str]] = {}
+    for one in process.net_connections("tcp"):
+        if one.status == psutil.CONN_LISTEN:
+            found.setdefault(one.laddr.port, set()).add(one.laddr.ip)
+    return found if cluster.ports.openai in found else {}
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
 class _Floors(BaseHTTPRequestHandler):
     floor = 3
 
@@ -225,15 +265,8 @@ def test_serve_follows_the_floor_and_goes_on_without_the_controller(cluster: Ser
     MEASURED.append(f"guided: floor after {followed:.1f} s, forgotten {forgotten:.1f} s, own {absorbed:.1f} s")
 
 
-@pytest.mark.parametrize(
-    ("build", "code", "said"),
-    [
-        pytest.param({}, 0, "completed", id="a good build completes"),
-        pytest.param({"slowdown": 5.0}, 4, "taken back at", id="a slow build goes back by itself"),
-    ],
-)
-def test_a_canary(cluster: ServingCluster, tmp_path: Path, build: dict[str, float], code: int, said: str) -> None:
-    token = tmp_path / "token"
+def _split(cluster: ServingCluster, token: Path, *, slowdown: float) -> str:
+    """Deploy two builds and the splitter; return its address. Nothing goes to the canary yet."""
     token.write_text("split-token")
     split = example("canary")[2]
     split["args"] = {
@@ -244,29 +277,92 @@ def test_a_canary(cluster: ServingCluster, tmp_path: Path, build: dict[str, floa
     cluster.put(
         [
             simulated("stable", route="/stable", simulated=QUICK),
-            simulated("canary", route="/canary", simulated=SimulatedModel.model_validate({"gpu": "H100"} | build)),
+            simulated("canary", route="/canary", simulated=QUICK.model_copy(update={"slowdown": slowdown})),
             split,
         ]
     )
+    return f"{cluster.url}/split"
+
+
+def _told(split: str) -> dict[str, Any]:
+    return dict(json.loads(urllib.request.urlopen(f"{split}/-/split", timeout=10).read()))
+
+
+def test_a_good_build_completes(cluster: ServingCluster, tmp_path: Path) -> None:
+    split = _split(cluster, tmp_path / "token", slowdown=1.0)
     results: list[Result] = []
-    stop = threading.Thread(
-        target=lambda: results.append(load(f"{cluster.url}/split", users=8, seconds=16, tokens=8)), daemon=True
-    )
-    stop.start()
-    command = [sys.executable, "-c", "from controller.cli.main import main; main()", "canary", f"{cluster.url}/split"]
-    command += [f"--token-file={token}", "--steps=10,50,100", "--hold=2", "--longest=15", "--min-requests=20"]
-    began = time.monotonic()
+    traffic = threading.Thread(target=lambda: results.append(load(split, users=8, seconds=16, tokens=8)), daemon=True)
+    traffic.start()
+    command = [sys.executable, "-c", "from controller.cli.main import main; main()", "canary", split]
+    command += [f"--token-file={tmp_path / 'token'}", "--steps=10,50,100", "--hold=2", "--longest=15"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
 
     done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=90, check=False
+        [*command, "--min-requests=20"], env=env, capture_output=True, text=True, timeout=90, check=False
     )
 
-    took = time.monotonic() - began
-    stop.join()
-    share = json.loads(urllib.request.urlopen(f"{cluster.url}/split/-/split", timeout=10).read())["share"]
-    MEASURED.append(f"canary {build or 'good'}: {done.stdout.splitlines()[-1:]} after {took:.0f} s")
-    assert done.returncode == code, done.stdout + done.stderr
-    assert said in done.stdout
-    assert share == (1.0 if code == 0 else 0.0)
-    # Clients never saw it: what the canary failed before its first byte went to the stable build.
+    traffic.join()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "completed" in done.stdout
+    assert _told(split)["share"] == 1.0
     assert results[0].failed == 0, results[0].problems
+
+
+def test_the_controller_takes_a_slow_build_back(cluster: ServingCluster, tmp_path: Path) -> None:
+    split = _split(cluster, tmp_path / "token", slowdown=5.0)
+    (tmp_path / "policy.yaml").write_text(f"""
+version: 1
+control: {{interval_s: 1, window_s: 5, max_signal_age_s: 10}}
+deployments:
+  - application: stable
+    deployment: {SERVER}
+    limits: {{max_replicas: 1}}
+    capacity: {{target_ongoing_requests: 99}}
+canaries:
+  - name: chat
+    build: v2
+    split_url: {split}
+    token_file: {tmp_path / "token"}
+    steps: [0.1, 0.5, 1.0]
+    hold_s: 3
+    longest_s: 30
+    min_requests: 20
+""")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FORESERVE_")} | {
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_TOKEN": cluster.token,
+        "FORESERVE_POLICY": str(tmp_path / "policy.yaml"),
+        "FORESERVE_SERVE_URL": cluster.dashboard,
+        "FORESERVE_STORE": str(tmp_path / "store.db"),
+        "FORESERVE_PORT": str(cluster.ports.controller),
+    }
+    controller_url = f"http://127.0.0.1:{cluster.ports.controller}"
+    results: list[Result] = []
+    traffic = threading.Thread(target=lambda: results.append(load(split, users=8, seconds=20, tokens=8)), daemon=True)
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, "-c", "from controller.cli.main import main; main()", "run"]
+        controller = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        traffic.start()
+        took = cluster.wait(lambda: _phase(controller_url) == "taken_back", 60, "the canary is taken back")
+        traffic.join()
+    finally:
+        controller.terminate()
+        controller.wait(20)
+    records = StoreReader(tmp_path / "store.db").records(deployment=None, last=200)
+    phases = list(dict.fromkeys(one.progress.phase.value for record in records for one in record.canaries))
+    why = records[-1].canaries[0].progress.why
+    MEASURED.append(f"canary by the controller, five times as slow: {why}, after {took:.0f} s")
+    assert phases[-2:] == ["ramping", "taken_back"]
+    assert _told(split)["share"] == 0.0
+    assert results[0].failed == 0, results[0].problems
+
+
+def _phase(controller_url: str) -> str:
+    """Return the canary's phase from the controller's metrics; nothing before they have one."""
+    try:
+        page = urllib.request.urlopen(f"{controller_url}/metrics", timeout=2).read().decode()
+    except OSError:
+        return ""
+    found = re.search(r'foreserve_canary_phase\{[^}]*phase="([a-z_]+)"[^}]*\} 1\.0', page)
+    return found[1] if found else ""
