@@ -72,10 +72,12 @@ def test_a_headless_run_prints_a_line_per_tick_and_leaves_a_report(tmp_path: Pat
 
 
 def test_a_killed_run_is_swept_away(tmp_path: Path) -> None:
+    before = set(SCRATCH_ROOT.glob(f"{SCRATCH_PREFIX}*"))
     with subprocess.Popen(command(tmp_path / "f", "--headless"), stderr=subprocess.PIPE, text=True) as up:
         assert up.stderr is not None
         _read_until(up.stderr, "Model server ...")
-        (scratch,) = SCRATCH_ROOT.glob(f"{SCRATCH_PREFIX}*")
+        (note,) = {one for one in SCRATCH_ROOT.glob(f"{SCRATCH_PREFIX}*/run.json") if one.parent not in before}
+        scratch = note.parent
         up.kill()
 
     run = Run(run_id=scratch.name.removeprefix(SCRATCH_PREFIX), scratch=scratch)
