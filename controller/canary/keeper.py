@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -52,19 +53,21 @@ class CanaryKeeper:
             await self._clock.sleep(POLL_S)
 
     async def look(self) -> None:
-        """Move each canary once."""
+        """Move each canary once, all at the same time: one that hangs must not let another's share lapse."""
         canaries = self._canaries()
-        for one in canaries:
-            try:
-                await self._look(one)
-            except Exception:  # noqa: BLE001 - a bug in one must not end the others
-                self._log.exception("canary_failed", canary=one.name)
+        await asyncio.gather(*(self._attempt(one) for one in canaries))
         names = {one.name for one in canaries}
         self._shown = {name: record for name, record in self._shown.items() if name in names}
 
     def records(self) -> tuple[CanaryRecord, ...]:
         """Return how all of them are, by name."""
         return tuple(self._shown[name] for name in sorted(self._shown))
+
+    async def _attempt(self, wanted: CanaryPolicy) -> None:
+        try:
+            await self._look(wanted)
+        except Exception:  # noqa: BLE001 - a bug in one must not end the others
+            self._log.exception("canary_failed", canary=wanted.name)
 
     async def _look(self, wanted: CanaryPolicy) -> None:
         standby = self._standby()
