@@ -1,14 +1,17 @@
 """One controller under a large fleet: how long its ticks take, what memory and CPU it needs.
 
-A real `foreserve run` scrapes a simulated fleet (`benchmarks.fleet_server`) over real HTTP; both run on this machine.
+A real `foreserve run` reads a simulated fleet (`benchmarks.fleet_server`) over real HTTP, page by page or, with
+`--prometheus`, through a real Prometheus that scrapes it; all run on this machine.
 
     python -m benchmarks.controller_load --deployments 200 --replicas 1000 --nodes 100 --minutes 5
+    python -m benchmarks.controller_load --prometheus --deployments 200 --replicas 5000 --nodes 600 --minutes 10
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +28,10 @@ from benchmarks.fleet_server import address
 
 PORT = 8090
 API_PORT = 9931
+PROMETHEUS_PORT = 9932
 _POLL_S = 1.0
+_FILL_S = 45.0
+"""Until a Prometheus has scraped all its targets a few times."""
 
 
 def policy(deployments: int) -> str:
@@ -42,13 +48,34 @@ def policy(deployments: int) -> str:
     return json.dumps({"version": 1, "control": {"interval_s": 10}, "deployments": entries})
 
 
-def started(arguments: Sequence[str], log: Path, cleanup: ExitStack) -> psutil.Process:
+def started(command: Sequence[str], log: Path, cleanup: ExitStack) -> psutil.Process:
     """Start a process that ends with the benchmark."""
     with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     cleanup.callback(process.wait, 20)
     cleanup.callback(process.terminate)
     return psutil.Process(process.pid)
+
+
+def prometheus(nodes: int, folder: Path) -> list[str]:
+    """Write a Prometheus' configuration; return its command."""
+    program = shutil.which("prometheus")
+    if program is None:
+        sys.exit("needs the prometheus binary (apt install prometheus)")
+    jobs = {"ray": [f"{address(node)}:{PORT}" for node in range(nodes)], "haproxy": [f"127.0.0.1:{PORT}"]}
+    config = {
+        "global": {"scrape_interval": "10s", "scrape_timeout": "9s"},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": targets}]} for job, targets in jobs.items()
+        ],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
+    return [
+        program,
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/tsdb",
+        f"--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}",
+    ]
 
 
 def state() -> dict[str, object] | None:
@@ -65,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("deployments", 200), ("replicas", 1000), ("nodes", 100), ("minutes", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--prometheus", action="store_true", help="read through a real Prometheus, not page by page")
     parser.add_argument("--all-series", action="store_true", help="serve also what Foreserve does not read")
     parser.add_argument("--keep", type=Path, help="folder for logs and the store (default: a temporary one)")
     given = parser.parse_args()
@@ -74,20 +102,27 @@ def main() -> None:
         (folder / "policy.yaml").write_text(policy(given.deployments), encoding="utf-8")
         fleet = [f"--{name}={getattr(given, name)}" for name in ("deployments", "replicas", "nodes")]
         fleet += [] if given.all_series else ["--catalogued-only"]
-        started(["-m", "benchmarks.fleet_server", f"--port={PORT}", *fleet], folder / "fleet.log", cleanup)
+        server = [sys.executable, "-m", "benchmarks.fleet_server", f"--port={PORT}", *fleet]
+        started(server, folder / "fleet.log", cleanup)
         time.sleep(3)
-        targets = [f"--ray-metrics-target=http://{address(node)}:{PORT}" for node in range(given.nodes)]
+        if given.prometheus:
+            started(prometheus(given.nodes, folder), folder / "prometheus.log", cleanup)
+            time.sleep(_FILL_S)
+            sources = [f"--prometheus-url=http://127.0.0.1:{PROMETHEUS_PORT}"]
+        else:
+            sources = [f"--ray-metrics-target=http://{address(node)}:{PORT}" for node in range(given.nodes)]
+            sources.append(f"--haproxy-url=http://127.0.0.1:{PORT}")
         controller = started(
             [
+                sys.executable,
                 "-c",
                 "from controller.cli.main import main; main()",
                 "run",
                 f"--policy={folder / 'policy.yaml'}",
                 f"--serve-url=http://127.0.0.1:{PORT}",
-                f"--haproxy-url=http://127.0.0.1:{PORT}",
                 f"--store={folder / 'foreserve.db'}",
                 f"--port={API_PORT}",
-                *targets,
+                *sources,
             ],
             folder / "controller.log",
             cleanup,

@@ -2,6 +2,7 @@
 
 The text is a recorded page of a real cluster, one replica's lines repeated for every replica under other names, with
 counters that grow. Each node answers on a loopback address of its own (127.1.x.y), as every node has its own agent.
+A replica's lines are a template made once, so that serving a large fleet takes little of the machine that is measured.
 
     python -m benchmarks.fleet_server --deployments 200 --replicas 1000 --nodes 100 --port 8090
 """
@@ -63,7 +64,16 @@ class Fleet:
         each, more = divmod(shape.replicas, shape.deployments)
         self.targets = {f"app-{number}": each + (number < more) for number in range(shape.deployments)}
         self._created: dict[tuple[str, int], float] = {}
+        self._templates: dict[str, str] = {}
+        self._numbers: tuple[float, tuple[str, ...]] = (-1.0, ())
+        self._placed: dict[int, list[tuple[str, int]]] = {}
+        self._place()
         self.writes = 0
+
+    def _place(self) -> None:
+        self._placed = {}
+        for app, number, node in self.replicas():
+            self._placed.setdefault(node, []).append((app, number))
 
     def _template(self, lines: list[str]) -> Iterator[tuple[str, str, float, bool]]:
         for line in lines:
@@ -85,16 +95,31 @@ class Fleet:
 
     def page(self, node: int) -> bytes:
         """One node's metrics page."""
-        grown = (CLOCK.now() - self._began) * _PER_S
-        parts = [self._comments]
-        for app, number, at in self.replicas():
-            if at == node and self._age(app, number) >= _START_S:
-                name = f"{app}-{number}"
-                for family, labels, value, counts in self._lines:
-                    renamed = labels.replace(_WORKER, f"w-{name}").replace(_RECORDED["replica"], name)
-                    renamed = renamed.replace('application="llmd"', f'application="{app}"')
-                    parts.append(f"{family}{renamed} {value + grown if counts else 2.0 * (value >= 0)}")
-        return ("\n".join(parts) + "\n").encode()
+        values = self._values()
+        parts = [self._comments, "\n"]
+        for app, number in self._placed.get(node, ()):
+            if self._age(app, number) >= _START_S:
+                parts.append(self._text(app, number) % values)
+        return "".join(parts).encode()
+
+    def _values(self) -> tuple[str, ...]:
+        """One value for each line of a replica, the same for all replicas, renewed every second."""
+        grown = CLOCK.now() - self._began
+        if grown - self._numbers[0] > 1.0 or not self._numbers[1]:
+            shown = (value + grown * _PER_S if counts else 2.0 * (value >= 0) for _, _, value, counts in self._lines)
+            self._numbers = grown, tuple(map(str, shown))
+        return self._numbers[1]
+
+    def _text(self, app: str, number: int) -> str:
+        name = f"{app}-{number}"
+        if name not in self._templates:
+            lines = []
+            for family, labels, _, _ in self._lines:
+                renamed = labels.replace(_WORKER, f"w-{name}").replace(_RECORDED["replica"], name)
+                renamed = renamed.replace('application="llmd"', f'application="{app}"').replace("%", "%%")
+                lines.append(f"{family}{renamed} %s\n")
+            self._templates[name] = "".join(lines)
+        return self._templates[name]
 
     def haproxy(self) -> bytes:
         """The front door's page."""
@@ -137,6 +162,7 @@ class Fleet:
         for number in range(self.targets[app], target):
             self._created[app, number] = CLOCK.now()
         self.targets[app] = target
+        self._place()
         self.writes += 1
 
     def _age(self, app: str, number: int) -> float:

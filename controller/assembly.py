@@ -25,6 +25,8 @@ from controller.collectors.discovery import (
 )
 from controller.collectors.haproxy import HAProxyCollector
 from controller.collectors.prometheus import PrometheusCollector
+from controller.collectors.prometheus_api import PrometheusApi
+from controller.collectors.prometheus_latency import PrometheusLatency
 from controller.collectors.ray_agents import RayAgentsCollector
 from controller.collectors.recollection import Grain, PastDemand, Recollection, recollect
 from controller.collectors.serve_state import ServeStateCollector
@@ -52,6 +54,7 @@ from controller.window.history import DemandHistory
 
 _NO_KUBERNETES = Surface()
 _DAY_S = 86_400.0
+_LATENCY_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,9 +239,13 @@ def metrics_collectors(settings: Settings, *, session: aiohttp.ClientSession, cl
     """Build what reads metrics. Raises BadInputError for an address that cannot be fetched."""
     collectors: dict[str, Collector] = {}
     if settings.prometheus_url:
-        collectors["prometheus"] = PrometheusCollector(
-            base_url=settings.prometheus_url, session=session, clock=clock, token=settings.prometheus_secret()
+        token = settings.prometheus_secret()
+        api = PrometheusApi(base_url=settings.prometheus_url, session=session, token=token)
+        collectors["prometheus"] = PrometheusCollector(api=api, clock=clock)
+        patient = PrometheusApi(
+            base_url=settings.prometheus_url, session=session, token=token, timeout_s=_LATENCY_TIMEOUT_S
         )
+        collectors["latency"] = PrometheusLatency(api=patient, clock=clock)
     else:
         collectors["ray"] = RayAgentsCollector(discovery=_discovery(settings, session), session=session, clock=clock)
     if settings.haproxy_urls:

@@ -10,7 +10,8 @@ One instant query asks for a range, ``{__name__=~"..."}[30s]``, and only each se
   last scrape: it has expired, and is left out, exactly as on the page itself.
 * One query is one consistent view: no scrape can land between its parts.
 
-The price is a few points more for each series, which is little beside its labels.
+The price is a few points more for each series, which is little beside its labels. Of histograms only the number of
+first tokens is read this way; the rest is added up by Prometheus (see ``prometheus_latency``).
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import aiohttp
-
-from controller.collectors.pages import READ_INLINE_BYTES, FetchError, check_url, endpoint, fetch
-from controller.collectors.query_answer import Answer, AnswerError, TargetName, error_text, parse_answer
+from controller.collectors.pages import READ_INLINE_BYTES
+from controller.collectors.prometheus_api import PrometheusApi
+from controller.collectors.prometheus_latency import HISTOGRAMS
+from controller.collectors.query_answer import COUNT_AS_BUCKET, Answer, AnswerError, AnswerReader, TargetName
 from controller.domain.scrape import Scrape, SourceKind
 from controller.errors import UnavailableError
 from controller.ports import Clock
 from controller.window.recorded import READ
 
-_AUTH_STATUSES = {401, 403}
+NAMES = (
+    "up",
+    *(name for name, metric in READ.items() if metric not in HISTOGRAMS or name.endswith("_count")),
+    *COUNT_AS_BUCKET,
+)
+"""What is asked for by name. A histogram's ``_count`` stands for its bucket without a bound."""
 
 _Key = tuple[SourceKind, TargetName]
 
@@ -42,37 +48,17 @@ class PrometheusCollector:
     next tick does that.
 
     ``look_back_s`` must hold at least one scrape interval of the server; ``matchers`` narrows the selector
-    where several clusters share a server (``cluster="prod"``). ``timeout_s`` bounds the request, ``max_bytes``
-    its answer.
+    where several clusters share a server (``cluster="prod"``).
     """
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        session: aiohttp.ClientSession,
-        clock: Clock,
-        token: str | None = None,
-        timeout_s: float = 5.0,
-        max_bytes: int = 64_000_000,
-        look_back_s: int = 30,
-        matchers: str = "",
-    ) -> None:
-        """Raise BadInputError for a URL that cannot be fetched."""
-        self._url = check_url(base_url).rstrip("/") + "/api/v1/query"
-        self._source = f"prometheus/{endpoint(base_url)}"
-        self._session = session
+    def __init__(self, *, api: PrometheusApi, clock: Clock, look_back_s: int = 30, matchers: str = "") -> None:
+        self._api = api
+        self._source = f"prometheus/{api.address}"
         self._clock = clock
-        self._headers = {"Accept-Encoding": "gzip"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
         self._look_back_s = look_back_s
-        names = "|".join(("up", *READ))
         narrowed = f",{matchers}" if matchers else ""
-        self._form = {
-            "query": f'{{__name__=~"{names}"{narrowed}}}[{look_back_s}s]',
-            "timeout": f"{timeout_s:g}s",
-        }
+        self._query = f'{{__name__=~"{"|".join(NAMES)}"{narrowed}}}[{look_back_s}s]'
+        self._reader = AnswerReader()
         self._known: frozenset[_Key] = frozenset()
 
     async def collect(self, now: float) -> Sequence[Scrape]:
@@ -97,25 +83,13 @@ class PrometheusCollector:
 
     async def _ask(self) -> Answer:
         """Send the query. Raises UnavailableError."""
+        body = await self._api.ask(self._query)
         try:
-            body = await fetch(
-                self._session,
-                self._url,
-                timeout_s=self._timeout_s,
-                max_bytes=self._max_bytes,
-                headers=self._headers,
-                form=self._form,
-            )
             if len(body) <= READ_INLINE_BYTES:
-                return parse_answer(body)
-            return await asyncio.to_thread(parse_answer, body)
-        except FetchError as error:
-            said = error_text(error.body)
-            hint = "; check the token" if error.status in _AUTH_STATUSES else ""
-            msg = f"{self._url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
-            raise UnavailableError(msg) from error
+                return self._reader.read(body)
+            return await asyncio.to_thread(self._reader.read, body)
         except AnswerError as error:
-            msg = f"{self._url}: {error}"
+            msg = f"{self._api.url}: {error}"
             raise UnavailableError(msg) from error
 
     def _present(self, answer: Answer) -> frozenset[_Key]:
@@ -124,7 +98,7 @@ class PrometheusCollector:
         # A target that is down or idle for long has no series left; what kind it is was learned before.
         present = seen | {(kind, name) for kind, name in self._known if name in answer.targets}
         if not present:
-            msg = f"{self._url}: no sample of a catalogued metric in the last {self._look_back_s} s"
+            msg = f"{self._api.url}: no sample of a catalogued metric in the last {self._look_back_s} s"
             raise UnavailableError(msg)
         return frozenset(present)
 

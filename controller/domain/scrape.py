@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.domain.identity import DeploymentId
 from controller.domain.serve import ServeState
 
 
@@ -14,6 +15,8 @@ class SourceKind(StrEnum):
     RAY = "ray"
     HAPROXY = "haproxy"
     SERVE = "serve"
+    LATENCY = "latency"
+    """Latencies of whole deployments, added up by Prometheus. They tell of no demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,19 @@ class Sample:
     name: str
     labels: tuple[tuple[str, str], ...]
     value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """What one histogram observed over ``seconds``, of all replicas of a deployment together.
+
+    ``family`` is the histogram's name, ``buckets`` the cumulative counts by upper bound.
+    """
+
+    deployment: DeploymentId
+    family: str
+    seconds: float
+    buckets: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +55,7 @@ class Scrape:
     ok: bool
     samples: tuple[Sample, ...] = ()
     serve: ServeState | None = None
+    distributions: tuple[Distribution, ...] = ()
     errors: tuple[str, ...] = ()
     duration_s: float = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from controller.catalog import exported
@@ -156,10 +157,9 @@ def _terms(names: _Names, terms: PolicyTerms) -> Iterator[Series]:
 
 
 def _ledger(record: TickRecord) -> Iterator[Series]:
+    orders = Counter((order.id, order.status) for order in record.ledger if not order.gives_back)
     for deployment in record.deployments:
         wanted = deployment.snapshot.id
         for status in OrderStatus:
-            orders = sum(
-                order.id == wanted and order.status is status and not order.gives_back for order in record.ledger
-            )
-            yield exported.LEDGER_ORDERS, (wanted.application, wanted.deployment, status.value), orders
+            names = (wanted.application, wanted.deployment, status.value)
+            yield exported.LEDGER_ORDERS, names, orders[wanted, status]

@@ -16,6 +16,7 @@ from controller.window.engine_work import EngineWork, engine_work
 from controller.window.future import believed_at
 from controller.window.history import DemandHistory
 from controller.window.observe import observe
+from controller.window.reach import Moment
 from controller.window.window import Window
 
 _NEWEST_BINS = 1440
@@ -32,10 +33,11 @@ class Perception:
         self._histories = histories
         self._control: ControlPolicy | None = None
         self._window: Window | None = None
+        self._moment: Moment | None = None
 
     def observe(self, scrapes: Sequence[Scrape], policy: Policy, now: float) -> tuple[Snapshot, ...]:
         """Take in the scrapes, and return one snapshot for each deployment of the policy, in its order."""
-        window = self._window_for(policy.control)
+        window, self._moment = self._window_for(policy.control), None
         for scrape in scrapes:
             window.record(believed_at(scrape, now))
         asked = [deployment.id for deployment in policy.deployments]
@@ -48,8 +50,10 @@ class Perception:
         """Return what a deployment's engines did over the window; call it after ``observe``."""
         if self._window is None:
             return EngineWork(intervals=(), outcomes=None)
+        if self._moment is None or self._moment.now != now:
+            self._moment = Moment(self._window, now)
         promised = deployment.objectives
-        return engine_work(self._window, deployment.id, now, ttft_s=promised.ttft_s, tpot_s=promised.itl_s)
+        return engine_work(self._moment, deployment.id, ttft_s=promised.ttft_s, tpot_s=promised.itl_s)
 
     def serve_state(self, now: float) -> ServeState | None:
         """Return Serve's own account, while it is fresh; call it after ``observe``."""

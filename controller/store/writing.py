@@ -9,7 +9,7 @@ import zlib
 from controller.codec import dump_deployment, dump_record, dump_state
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action
-from controller.domain.record import TickRecord
+from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.state import PlannerState
 from controller.store.packing import Packer, create_packer, stored_packer
 
@@ -25,10 +25,13 @@ class RecordWriter:
         self._packer = stored_packer(connection)
         rows = connection.execute("SELECT application, deployment, id FROM deployments")
         self._numbers = {DeploymentId(row[0], row[1]): int(row[2]) for row in rows}
+        self._written: tuple[int, dict[DeploymentId, DeploymentRecord]] = (-1, {})
 
     def write(self, record: TickRecord, state: PlannerState, *, finished: bool) -> None:
-        """Write a tick, over what was there for it, and the state."""
+        """Write a tick, over what was there for it, and the state; of deployments only what changed since."""
         packer = self._packer_for(record)
+        tick, written = self._written
+        news = [entry for entry in record.deployments if tick != record.tick or written.get(entry.decision.id) != entry]
         head = packer.pack(dump_record(dataclasses.replace(record, deployments=())))
         self._connection.execute(
             "INSERT OR REPLACE INTO ticks (tick, at, finished, body) VALUES (?, ?, ?, ?)",
@@ -44,9 +47,10 @@ class RecordWriter:
                     entry.decision.action is not Action.NONE,
                     packer.pack(dump_deployment(entry)),
                 )
-                for entry in record.deployments
+                for entry in news
             ],
         )
+        self._written = record.tick, {entry.decision.id: entry for entry in record.deployments}
         self._connection.execute(
             "INSERT OR REPLACE INTO state (id, tick, body) VALUES (1, ?, ?)",
             (record.tick, zlib.compress(dump_state(state), 1)),

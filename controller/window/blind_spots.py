@@ -22,7 +22,7 @@ def source_blind_spots(moment: Moment, health: Iterable[SourceHealth]) -> tuple[
     seen = set()
     for source in health:
         seen.add(source.kind)
-        if source.stale:
+        if source.stale and source.kind is not SourceKind.LATENCY:
             spots.append(_stale(source, moment.window.max_age_s))
     spots.extend(f"no {name} was ever read" for kind, name in _NEEDED.items() if kind not in seen)
     return tuple(spots)

@@ -17,7 +17,6 @@ from controller.window.latency import service_outcomes
 from controller.window.reach import Moment
 from controller.window.replicas import KnownReplica
 from controller.window.series import Series, increase
-from controller.window.window import Window
 
 _ITERATIONS = f"{scraped.VLLM_ITERATION_TOKENS.name}_count"
 _FIRST_TOKENS = f"{scraped.VLLM_TTFT.name}_bucket"
@@ -31,10 +30,10 @@ class EngineWork:
     outcomes: ServiceOutcomes | None
 
 
-def engine_work(window: Window, deployment: DeploymentId, now: float, *, ttft_s: float, tpot_s: float) -> EngineWork:
+def engine_work(moment: Moment, deployment: DeploymentId, *, ttft_s: float, tpot_s: float) -> EngineWork:
     """Return the intervals of the running replicas, and how many requests missed the objectives."""
-    moment = Moment(window, now)
-    look = window.serve(now)
+    window = moment.window
+    look = window.serve(moment.now)
     state = look.state.deployment(deployment) if look else None
     if state is None:
         return EngineWork(intervals=(), outcomes=None)
@@ -42,7 +41,7 @@ def engine_work(window: Window, deployment: DeploymentId, now: float, *, ttft_s:
     found = (_interval(moment, one, known.get(one)) for one in _running(state))
     return EngineWork(
         intervals=tuple(interval for interval in found if interval is not None),
-        outcomes=service_outcomes(moment, known, ttft_s=ttft_s, tpot_s=tpot_s),
+        outcomes=service_outcomes(moment, deployment, known, ttft_s=ttft_s, tpot_s=tpot_s),
     )
 
 

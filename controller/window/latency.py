@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from controller.catalog import scraped
 from controller.catalog.metric import Metric
@@ -29,23 +30,24 @@ def latency(ttft: Observations, itl: Observations) -> Latency:
     )
 
 
-def mean_request_s(moment: Moment, known: Mapping[str, KnownReplica]) -> float | None:
+def mean_request_s(moment: Moment, deployment: DeploymentId, known: Mapping[str, KnownReplica]) -> float | None:
     """Mean time of a request inside the engine, in seconds, as exact as buckets allow; None if none finished."""
-    return histogram.mean(Observations(moment, scraped.VLLM_E2E, known).buckets)
+    return histogram.mean(observations(moment, scraped.VLLM_E2E, deployment, known).buckets)
 
 
 def service_outcomes(
-    moment: Moment, known: Mapping[str, KnownReplica], *, ttft_s: float, tpot_s: float
+    moment: Moment, deployment: DeploymentId, known: Mapping[str, KnownReplica], *, ttft_s: float, tpot_s: float
 ) -> ServiceOutcomes | None:
     """How many requests of the window missed an objective; None when none got a first token.
 
     Objectives between two bucket bounds split their bucket evenly.
     """
-    late, first_tokens = histogram.beyond(Observations(moment, scraped.VLLM_TTFT, known).buckets, ttft_s)
-    slow, paced = histogram.beyond(Observations(moment, scraped.VLLM_TPOT, known).buckets, tpot_s)
+    first = observations(moment, scraped.VLLM_TTFT, deployment, known)
+    late, first_tokens = histogram.beyond(first.buckets, ttft_s)
+    slow, paced = histogram.beyond(observations(moment, scraped.VLLM_TPOT, deployment, known).buckets, tpot_s)
     if first_tokens <= 0.0:
         return None
-    return ServiceOutcomes(seconds=moment.window.window_s, first_tokens=first_tokens, late=late, paced=paced, slow=slow)
+    return ServiceOutcomes(seconds=first.seconds, first_tokens=first_tokens, late=late, paced=paced, slow=slow)
 
 
 def startup_p90_s(moment: Moment, deployment: DeploymentId) -> Reading:
@@ -61,21 +63,21 @@ def startup_p90_s(moment: Moment, deployment: DeploymentId) -> Reading:
     return Unknown("no replica start was counted") if milliseconds is None else Known(milliseconds / 1000.0, age_s)
 
 
+@dataclass(slots=True)
 class Observations:
-    """What one histogram observed within the window, over several replicas: cumulative counts by upper bound."""
+    """What one histogram observed over ``seconds``; ``buckets`` are cumulative counts by upper bound."""
 
-    def __init__(self, moment: Moment, metric: Metric, known: Mapping[str, KnownReplica]) -> None:
-        self.buckets: dict[float, float] = {}
-        self.age_s = 0.0
-        for replica in known.values():
-            self._add(moment, f"{metric.name}_bucket", replica)
+    seconds: float
+    buckets: dict[float, float] = field(default_factory=dict)
+    age_s: float = 0.0
 
     def quantile(self, probability: float) -> Reading:
         """Return the value at ``probability``; unknown where nothing was observed."""
         value = histogram.quantile(self.buckets, probability)
         return _NOTHING if value is None else Known(value, self.age_s)
 
-    def _add(self, moment: Moment, name: str, replica: KnownReplica) -> None:
+    def add(self, moment: Moment, name: str, replica: KnownReplica) -> None:
+        """Add what one replica's series tell."""
         series = moment.window.find(name, replica.replica_id)
         if not any(one.bound == math.inf and _grew(moment, one, replica) for one in series):
             return
@@ -84,6 +86,20 @@ class Observations:
             if growth is not None and moment.is_fresh(one):
                 self.buckets[one.bound] = self.buckets.get(one.bound, 0.0) + growth.increase
                 self.age_s = max(self.age_s, moment.age(one.last_at))
+
+
+def observations(
+    moment: Moment, metric: Metric, deployment: DeploymentId, known: Mapping[str, KnownReplica]
+) -> Observations:
+    """Take a source's word for the whole deployment where there is one, else add up what its replicas showed."""
+    told = moment.window.observed(deployment, metric.name, moment.now)
+    if told is not None:
+        seen = told.distribution
+        return Observations(seen.seconds, dict(seen.buckets), moment.age(told.at))
+    found = Observations(moment.window.window_s)
+    for replica in known.values():
+        found.add(moment, f"{metric.name}_bucket", replica)
+    return found
 
 
 def _grew(moment: Moment, series: Series, replica: KnownReplica) -> bool:

@@ -20,12 +20,12 @@ from controller.window.engines import Engines, engines, no_engines
 from controller.window.front_door import FrontDoor, front_door
 from controller.window.http import errors_per_s, failures
 from controller.window.knocks import knocks
-from controller.window.latency import Observations, latency, mean_request_s, startup_p90_s
+from controller.window.latency import latency, mean_request_s, observations, startup_p90_s
 from controller.window.objectives import objective_events
 from controller.window.reach import Moment, Rate
 from controller.window.replica_gauges import serve_view
 from controller.window.replicas import KnownReplica
-from controller.window.stopping import stop_streams
+from controller.window.stopping import StopOrder
 from controller.window.view import View, is_idle
 from controller.window.window import Window
 
@@ -58,6 +58,7 @@ def observe(
     startups = window.take_startups(deployments)
     look = window.serve(now)
     applications = {} if look is None else {application.name: application for application in look.state.applications}
+    order = None if look is None else StopOrder(look.state)
     snapshots = []
     for wanted in deployments:
         application = applications.get(wanted.application)
@@ -67,8 +68,8 @@ def observe(
         else:
             seen = _Seen.of(moment, wanted, application, state, sole=asked[wanted.application] == 1)
             found = seen.snapshot(promised.get(wanted))
-            if look is not None and state is not None:
-                found = replace(found, stop_streams=stop_streams(moment, look.state, state))
+            if order is not None and state is not None:
+                found = replace(found, stop_streams=order.streams(moment, state))
         blind_spots = (*spots, *found.blind_spots)
         snapshots.append(replace(found, sources=health, blind_spots=blind_spots, startups=startups[wanted]))
     return tuple(snapshots)
@@ -120,8 +121,8 @@ class _Seen:
 
     def snapshot(self, promised: Thresholds | None) -> Snapshot:
         """Put the views together."""
-        ttft = Observations(self.moment, scraped.VLLM_TTFT, self.known)
-        itl = Observations(self.moment, scraped.VLLM_ITL, self.known)
+        ttft = observations(self.moment, scraped.VLLM_TTFT, self.id, self.known)
+        itl = observations(self.moment, scraped.VLLM_ITL, self.id, self.known)
         failed = failures(self.moment, self.id.application)
         shed = failed.shed
         is_shedding = isinstance(shed, Rate) and shed.per_s > 0.0
@@ -140,7 +141,7 @@ class _Seen:
                 serve=self.serve,
                 engines=self.engines,
                 shed=shed,
-                request_s=mean_request_s(self.moment, self.known) if is_shedding else None,
+                request_s=mean_request_s(self.moment, self.id, self.known) if is_shedding else None,
                 idle=idle,
             ),
             queued_requests=queued(self.engines, self._processing(), idle=idle),

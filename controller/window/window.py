@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.domain.identity import DeploymentId
-from controller.domain.scrape import Scrape, SourceHealth, SourceKind
+from controller.domain.scrape import Distribution, Scrape, SourceHealth, SourceKind
 from controller.domain.serve import ServeState
 from controller.domain.snapshot import StartupSample
 from controller.window.recorded import RECORDED
@@ -21,6 +21,14 @@ class ServeLook:
     """Serve's state and when it was read."""
 
     state: ServeState
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a histogram observed, and when that was asked."""
+
+    distribution: Distribution
     at: float
 
 
@@ -39,6 +47,7 @@ class Window:
         self._index: dict[tuple[str, ...], list[Series]] = {}
         self._replicas = Replicas()
         self._serve: ServeLook | None = None
+        self._observed: dict[tuple[DeploymentId, str], Observed] = {}
         self._newest_at = -math.inf
         self._swept_at: dict[str, float] = {}
 
@@ -54,6 +63,10 @@ class Window:
             if scrape.serve is not None and (self._serve is None or scrape.at > self._serve.at):
                 self._serve = ServeLook(scrape.serve, scrape.at)
                 self._replicas.record(scrape.serve, scrape.at, oldest=scrape.at - self._reach_s)
+            if scrape.kind is SourceKind.LATENCY:
+                self._observed = {
+                    (one.deployment, one.family): Observed(one, scrape.at) for one in scrape.distributions
+                }
         if scrape.at - self._swept_at[scrape.source] > self._reach_s:
             self._sweep(source, scrape.at)
 
@@ -100,6 +113,11 @@ class Window:
         if self._serve is None or now - self._serve.at > self.max_age_s:
             return None
         return self._serve
+
+    def observed(self, deployment: DeploymentId, family: str, now: float) -> Observed | None:
+        """What a histogram observed of a whole deployment, where a source tells that and while it is fresh."""
+        found = self._observed.get((deployment, family))
+        return None if found is None or now - found.at > self.max_age_s else found
 
     def known_replicas(self, deployment: DeploymentId) -> Mapping[str, KnownReplica]:
         """Replicas that Serve lists, or listed within the reach of this window, by id."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from hypothesis import given, settings
 from controller.catalog.scraped import BY_SAMPLE_NAME
 from controller.clients.serve_answer import read_applications
 from controller.collectors.exposition import read_exposition
-from controller.collectors.query_answer import AnswerError, parse_answer
+from controller.collectors.prometheus_latency import distributions
+from controller.collectors.query_answer import AnswerError, AnswerReader, parse_answer
 from controller.errors import BadInputError
 from controller.load.trace import read_trace
 from controller.policy.load import load_policy
@@ -47,6 +50,16 @@ ANSWER = {
                 },
                 "values": [[1.0, "3"], [2.0, "4"]],
             },
+        ],
+    },
+}
+VECTOR = {
+    "status": "success",
+    "data": {
+        "resultType": "vector",
+        "result": [
+            {"metric": {"application": "a", "deployment": "d", "le": bound}, "value": [2.0, count]}
+            for bound, count in (("0.1", "1"), ("0.5", "3.5"), ("+Inf", "4"))
         ],
     },
 }
@@ -95,6 +108,28 @@ def test_prometheus_answers(document: Any) -> None:
         _refused(error)
     else:
         assert all(math.isfinite(target.at) for target in answer.targets.values())
+
+
+@fuzzed
+@given(mutated_json(ANSWER))
+def test_prometheus_answers_in_prometheus_own_form_are_read_as_any_json_is(document: Any) -> None:
+    body = json.dumps(document, separators=(",", ":")).encode(errors="surrogatepass")
+    reader = AnswerReader()
+    try:
+        expected = parse_answer(body)
+    except AnswerError as error:
+        with pytest.raises(AnswerError, match=re.escape(str(error))):
+            reader.read(body)
+    else:
+        assert [reader.read(body), reader.read(body)] == [expected, expected]
+
+
+@fuzzed
+@given(mutated_json(VECTOR))
+def test_prometheus_vectors(document: Any) -> None:
+    with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
+        found = distributions(json.dumps(document).encode(errors="surrogatepass"), "x", 30.0)
+        assert all(not math.isnan(part) for one in found for bucket in one.buckets for part in bucket)
 
 
 @fuzzed

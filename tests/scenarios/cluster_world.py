@@ -147,7 +147,11 @@ class ClusterWorld:
                 source=FixedPolicy(self.policy), advisory=self._advisory, log=log, observer=self.events
             ),
             collection=Collection(
-                collectors={str(kind): FleetSource(fleet, kind) for kind in SourceKind}, clock=self.clock
+                collectors={
+                    str(kind): FleetSource(fleet, kind)
+                    for kind in (SourceKind.RAY, SourceKind.HAPROXY, SourceKind.SERVE)
+                },
+                clock=self.clock,
             ),
             perception=Perception(histories=histories),
             foresight=Foresight(

@@ -159,7 +159,10 @@ class World:
             forecaster or AdaptiveForecaster(), FitAtOnce(), ForecastGuard(clock=clock, observer=self.events, log=log)
         )
         restore(kept.pieces, foresight)
-        collectors = {str(kind): SimulatedSource(self.deployment, kind) for kind in SourceKind}
+        collectors = {
+            str(kind): SimulatedSource(self.deployment, kind)
+            for kind in (SourceKind.RAY, SourceKind.HAPROXY, SourceKind.SERVE)
+        }
         source = policy_source or FixedPolicy(policy())
         self.loop = ControlLoop(
             clock=clock,

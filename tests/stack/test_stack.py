@@ -22,6 +22,7 @@ from controller.cli.exit_codes import ExitCode
 from controller.clock import SystemClock
 from controller.collectors.discovery import SdFileDiscovery
 from controller.collectors.prometheus import PrometheusCollector
+from controller.collectors.prometheus_api import PrometheusApi
 from controller.collectors.ray_agents import RayAgentsCollector
 from controller.domain.identity import DeploymentId
 from controller.domain.plan import Action, OutcomeStatus, Reason
@@ -99,7 +100,8 @@ async def test_prometheus_and_direct_scrapes_tell_the_same(stack: LocalStack) ->
     clock = SystemClock()
     async with aiohttp.ClientSession() as session:
         direct = RayAgentsCollector(discovery=SdFileDiscovery(sd_file), session=session, clock=clock)
-        through = PrometheusCollector(base_url=stack.prometheus_url, session=session, clock=clock)
+        api = PrometheusApi(base_url=stack.prometheus_url, session=session)
+        through = PrometheusCollector(api=api, clock=clock)
         scraped = queried = frozenset[Sample]()
         deadline = clock.monotonic() + 30
         # No traffic: the counters stand still, and Prometheus catches up within a scrape or two.

@@ -7,6 +7,7 @@ import pytest
 from controller.domain.identity import DeploymentId
 from controller.window import histogram
 from controller.window.engine_work import EngineWork, engine_work
+from controller.window.reach import Moment
 from controller.window.window import Window
 from tests.captured import edited, page, ray, serve
 
@@ -30,7 +31,7 @@ def seen_over(steps: int, *, every_s: float = 10.0, moving=bool) -> EngineWork:
                 samples = edited(samples, name, add=more)
         window.record(ray(samples, T + step * every_s))
         window.record(serve("llmd_kv_pressure", T + step * every_s))
-    return engine_work(window, LLMD, T + (steps - 1) * every_s, ttft_s=2.0, tpot_s=0.1)
+    return engine_work(Moment(window, T + (steps - 1) * every_s), LLMD, ttft_s=2.0, tpot_s=0.1)
 
 
 def test_counters_become_increases_over_the_time_they_took():
@@ -62,7 +63,7 @@ def test_two_changes_are_needed(steps):
 def test_nothing_is_known_of_a_deployment_that_is_not_there():
     window = Window(window_s=30, max_age_s=30)
 
-    assert engine_work(window, LLMD, T, ttft_s=2.0, tpot_s=0.1) == EngineWork(intervals=(), outcomes=None)
+    assert engine_work(Moment(window, T), LLMD, ttft_s=2.0, tpot_s=0.1) == EngineWork(intervals=(), outcomes=None)
 
 
 def test_observations_beyond_a_limit_are_counted_evenly_within_their_bucket():

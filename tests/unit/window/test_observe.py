@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from controller.domain.engine import ServiceOutcomes
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Unknown
-from controller.domain.scrape import SourceKind
+from controller.domain.scrape import Distribution, Scrape, SourceKind
 from controller.domain.serve import ReplicaState, ServeState
 from controller.domain.signals import Signal
 from controller.domain.snapshot import ReplicaCounts
 from controller.window.front_door import backends
+from controller.window.latency import service_outcomes
 from controller.window.observe import observe
+from controller.window.reach import Moment
 from controller.window.window import Window
 from tests.captured import (
     HAPROXY,
@@ -205,6 +208,49 @@ def test_latency_merges_replicas_exactly(watch):
 
     assert seen.ttft_p50_s == Known(pytest.approx(0.25 + 0.25 * 50 / 90), 0.0)
     assert seen.ttft_p95_s == Known(pytest.approx(2.5 + 2.5 * 5 / 10), 0.0)
+
+
+def told(at: float, count: float = 100.0) -> Scrape:
+    """What Prometheus adds up of a whole deployment."""
+    buckets = ((0.1, 0.0), (0.5, count), (float("inf"), count))
+    return Scrape(
+        source="latency/prometheus:9090",
+        kind=SourceKind.LATENCY,
+        at=at,
+        ok=True,
+        distributions=(
+            Distribution(deployment=LLMD, family="ray_vllm_time_to_first_token_seconds", seconds=45.0, buckets=buckets),
+        ),
+    )
+
+
+def test_latency_that_a_source_adds_up_of_the_whole_deployment_is_taken_from_it(watch):
+    watch.see(*all_of("llmd_2replicas", T), told(T - 5.0))
+
+    seen = watch.look(LLMD, T).latency
+    outcomes = service_outcomes(Moment(watch.window, T), LLMD, {}, ttft_s=0.3, tpot_s=0.1)
+
+    assert seen.ttft_p50_s == Known(pytest.approx(0.3), 5.0)
+    assert isinstance(seen.itl_p50_s, Unknown)
+    assert outcomes == ServiceOutcomes(seconds=45.0, first_tokens=100.0, late=50.0, paced=0.0, slow=0.0)
+
+
+def test_latency_that_is_told_no_more_is_unknown_and_holds_nothing_up(watch):
+    watch.see(*all_of("llmd_2replicas", T - 40.0), told(T - 40.0))
+    watch.see(*all_of("llmd_2replicas", T))
+
+    seen = watch.look(LLMD, T)
+
+    assert isinstance(seen.latency.ttft_p50_s, Unknown)
+    assert [source.source for source in seen.sources if source.stale] == ["latency/prometheus:9090"]
+    assert seen.blind_spots == watch_without_latency(T).blind_spots
+
+
+def watch_without_latency(at: float):
+    other = Watch(Window(window_s=30, max_age_s=30))
+    other.see(*all_of("llmd_2replicas", at - 40.0))
+    other.see(*all_of("llmd_2replicas", at))
+    return other.look(LLMD, at)
 
 
 def test_latency_without_a_finished_request_is_unknown(watch):

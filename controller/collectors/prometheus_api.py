@@ -1,0 +1,53 @@
+"""Asking a Prometheus-compatible query API, bounded in time and size. Nothing is retried: the next tick does that."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from controller.collectors.pages import FetchError, check_url, endpoint, fetch
+from controller.collectors.query_answer import error_text
+from controller.errors import UnavailableError
+
+_AUTH_STATUSES = {401, 403}
+
+
+class PrometheusApi:
+    """One server. ``timeout_s`` bounds a request, ``max_bytes`` its answer; the session belongs to the caller.
+
+    Raises:
+        BadInputError: a URL that cannot be fetched.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        session: aiohttp.ClientSession,
+        token: str | None = None,
+        timeout_s: float = 5.0,
+        max_bytes: int = 128_000_000,
+    ) -> None:
+        self.url = check_url(base_url).rstrip("/") + "/api/v1/query"
+        self.address = endpoint(base_url)
+        self._session = session
+        self._headers = {"Accept-Encoding": "gzip"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+
+    async def ask(self, query: str) -> bytes:
+        """Return the answer to an instant query as of now. Raises UnavailableError."""
+        try:
+            return await fetch(
+                self._session,
+                self.url,
+                timeout_s=self._timeout_s,
+                max_bytes=self._max_bytes,
+                headers=self._headers,
+                form={"query": query, "timeout": f"{self._timeout_s:g}s"},
+            )
+        except FetchError as error:
+            said = error_text(error.body)
+            hint = "; check the token" if error.status in _AUTH_STATUSES else ""
+            msg = f"{self.url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
+            raise UnavailableError(msg) from error

@@ -1,0 +1,110 @@
+"""Latencies that Prometheus adds up: asked beside the tick, by deployment, from a real server and a fake one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+
+from controller.catalog import scraped
+from controller.collectors.prometheus_api import PrometheusApi
+from controller.collectors.prometheus_latency import HISTOGRAMS, PrometheusLatency, distributions, grown
+from controller.domain.identity import DeploymentId
+from controller.domain.scrape import SourceKind
+
+CHAT = DeploymentId("chat", "LLMServer:tiny")
+
+
+def bucket(bound, count, *, deployment="LLMServer:tiny"):
+    return {"metric": {"application": "chat", "deployment": deployment, "le": bound}, "value": [100.0, count]}
+
+
+def vector(*entries, status="success", kind="vector"):
+    return json.dumps({"status": status, "data": {"resultType": kind, "result": list(entries)}}).encode()
+
+
+@pytest.fixture
+async def asked(serve, session, clock):
+    """A collector of a server that answers what ``answers`` holds, and the queries that it was sent."""
+    started = []
+
+    async def start(answer, *, hold=None, came=None):
+        queries = []
+
+        async def handler(request):
+            queries.append((await request.post())["query"])
+            if hold is not None:
+                came.set()
+                await hold.wait()
+            return answer if isinstance(answer, web.Response) else web.Response(body=answer)
+
+        api = PrometheusApi(base_url=await serve(handler), session=session)
+        started.append(PrometheusLatency(api=api, clock=clock))
+        return started[-1], queries
+
+    yield start
+    for collector in started:
+        await collector.close()
+
+
+async def first(collector):
+    """Pass after pass until there is an answer."""
+    async with asyncio.timeout(10):
+        while not (found := await collector.collect(0.0)):  # noqa: ASYNC110 - an answer is only ever asked for
+            await asyncio.sleep(0.01)
+    return found[0]
+
+
+async def test_each_histogram_is_asked_for_once_and_told_by_deployment(asked):
+    collector, queries = await asked(vector(bucket("0.5", "3"), bucket("0.1", "1"), bucket("+Inf", "4")))
+
+    scrape = await first(collector)
+
+    assert (scrape.kind, scrape.ok, scrape.errors) == (SourceKind.LATENCY, True, ())
+    assert [one.family for one in scrape.distributions] == [metric.name for metric in HISTOGRAMS]
+    assert {one.buckets for one in scrape.distributions} == {((0.1, 1.0), (0.5, 3.0), (float("inf"), 4.0))}
+    assert queries[: len(HISTOGRAMS)] == [grown(metric, 30) for metric in HISTOGRAMS]
+
+
+async def test_nobody_waits_for_an_answer_and_nothing_is_asked_twice_meanwhile(asked):
+    hold, came = asyncio.Event(), asyncio.Event()
+    collector, queries = await asked(vector(bucket("+Inf", "4")), hold=hold, came=came)
+
+    while_it_lasts = [await collector.collect(float(tick)) for tick in range(3)]
+    async with asyncio.timeout(10):
+        await came.wait()
+    hold.set()
+    scrape = await first(collector)
+
+    assert while_it_lasts == [(), (), ()]
+    assert scrape.ok
+    assert queries.count(grown(HISTOGRAMS[0], 30)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(web.Response(status=503, text="busy"), "HTTP 503", id="503"),
+        pytest.param(b"<html>", "not the vector that was asked for", id="html"),
+        pytest.param(vector(kind="matrix"), "not the vector that was asked for", id="matrix"),
+        pytest.param(vector({"metric": {}, "value": [1, "1"]}), "not the vector that was asked for", id="unlabelled"),
+        pytest.param(vector(bucket("low", "1")), "not the vector that was asked for", id="no-bound"),
+        pytest.param(b"[" * 200_000, "not the vector that was asked for", id="deep"),
+    ],
+)
+async def test_an_answer_of_no_use_is_a_failed_scrape_that_says_so(asked, answer, said):
+    collector, _ = await asked(answer)
+
+    scrape = await first(collector)
+
+    assert (scrape.ok, scrape.distributions) == (False, ())
+    assert said in scrape.errors[0]
+
+
+def test_a_count_that_is_no_number_is_left_out():
+    found = distributions(vector(bucket("0.1", "NaN"), bucket("+Inf", "2")), scraped.VLLM_TTFT.name, 30.0)
+
+    assert [one.buckets for one in found] == [((float("inf"), 2.0),)]
+    assert found[0].deployment == CHAT
