@@ -11,6 +11,7 @@ from controller.catalog.metric import Metric
 from controller.domain.engine import ServiceOutcomes
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
+from controller.domain.scrape import SourceKind
 from controller.domain.snapshot import Latency
 from controller.window import histogram
 from controller.window.reach import Moment
@@ -70,6 +71,8 @@ class Observations:
     seconds: float
     buckets: dict[float, float] = field(default_factory=dict)
     age_s: float = 0.0
+    known: bool = True
+    """False where the source that tells of whole deployments has not answered lately."""
 
     def quantile(self, probability: float) -> Reading:
         """Return the value at ``probability``; unknown where nothing was observed."""
@@ -96,7 +99,8 @@ def observations(
     if told is not None:
         seen = told.distribution
         return Observations(seen.seconds, dict(seen.buckets), moment.age(told.at))
-    found = Observations(moment.window.window_s)
+    tellers = moment.window.sources(SourceKind.LATENCY)
+    found = Observations(moment.window.window_s, known=not tellers or any(one.is_fresh(moment.now) for one in tellers))
     for replica in known.values():
         found.add(moment, f"{metric.name}_bucket", replica)
     return found

@@ -22,8 +22,8 @@ def objective_events(
     """Return the events of each objective; one of which nothing is known is left out."""
     found: dict[Objective, Events] = {}
     if promised is not None and moment.ray and not moment.stale_ray:
-        found[Objective.TTFT] = _timed(moment, ttft, promised.ttft_s)
-        found[Objective.ITL] = _timed(moment, itl, promised.itl_s)
+        timed = ((Objective.TTFT, ttft, promised.ttft_s), (Objective.ITL, itl, promised.itl_s))
+        found |= {objective: _timed(observed, limit_s) for objective, observed, limit_s in timed if observed.known}
     views = list(_http(moment, application))
     if views:
         # Serve does not see what HAProxy answers by itself, and HAProxy forgets at each reload: who saw more is nearer.
@@ -33,10 +33,9 @@ def objective_events(
     return found
 
 
-def _timed(moment: Moment, observed: Observations, limit_s: float) -> Events:
+def _timed(observed: Observations, limit_s: float) -> Events:
     late, every = histogram.beyond(observed.buckets, limit_s)
-    seconds = moment.window.window_s
-    return Events(per_s=every / seconds, bad_per_s=late / seconds)
+    return Events(per_s=every / observed.seconds, bad_per_s=late / observed.seconds)
 
 
 def _http(moment: Moment, application: str) -> Iterator[tuple[Rate, Rate]]:
