@@ -102,7 +102,7 @@ RAY = frozenset({SourceKind.RAY})
 HAPROXY = frozenset({SourceKind.HAPROXY})
 SERVE = frozenset({SourceKind.SERVE})
 METRICS = RAY | HAPROXY
-EVERY = frozenset(SourceKind)
+EVERY = frozenset({SourceKind.RAY, SourceKind.HAPROXY, SourceKind.SERVE})
 
 WHO: Mapping[str, frozenset[SourceKind]] = {
     "Ray's metrics agent": RAY,
