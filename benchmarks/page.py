@@ -19,7 +19,7 @@ from itertools import count
 from typing import Any
 
 import psutil
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, Playwright, async_playwright
 
 from controller.clock import SystemClock
 from controller.domain.forecast import Forecast
@@ -35,6 +35,7 @@ from tests.records import decision, deployment_record, record, snapshot
 
 INTERVAL_S = 10.0
 LIVE_TICKS = 6
+COLD = 5
 CLOCK = SystemClock()
 
 _WATCH = """() => {
@@ -130,6 +131,8 @@ async def main(deployments: int, past: int) -> None:
             paints.append(await page.evaluate(_PAINT))
         transferred = await _bytes(sizes)
         print(f"first contentful paint: {', '.join(f'{one:.0f}' for one in paints)} ms")
+        cold = [f"{await _cold_paint(driver, url):.0f}" for _ in range(COLD)]
+        print(f"in a browser just started, without a cache: {', '.join(cold)} ms")
         await page.evaluate(_WATCH)
         processor = await page.context.new_cdp_session(page)
         await processor.send("Performance.enable")
@@ -149,6 +152,16 @@ async def main(deployments: int, past: int) -> None:
         first = await _bytes(whole)
         print(f"transferred: {first / 1000:.0f} kB at first, {transferred / 1000:.0f} kB when the files are known")
         await browser.close()
+
+
+async def _cold_paint(driver: Playwright, url: str) -> float:
+    browser = await driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    page = await browser.new_page(viewport={"width": 1360, "height": 900})
+    await page.goto(url)
+    await page.wait_for_function(_PAINT)
+    paint: float = await page.evaluate(_PAINT)
+    await browser.close()
+    return paint
 
 
 def _acts(page: Page, shown: Any, made: Iterator[TickRecord]) -> Iterator[tuple[str, Any]]:

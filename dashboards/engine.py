@@ -76,9 +76,16 @@ def _batches() -> tuple[Panel, ...]:
         ),
         line(
             "Prefix cache hits",
-            "Share of prompt tokens that need no prefill.",
+            "Share of prompt tokens that need no prefill, by model and by replica.",
             Unit.SHARE,
             Query(ratio(hits, lookups), "{{model_name}}"),
+            Query(
+                ratio(
+                    total(_BY_REPLICA, rate(scraped.VLLM_PREFIX_HITS)),
+                    total(_BY_REPLICA, rate(scraped.VLLM_PREFIX_QUERIES)),
+                ),
+                _REPLICA,
+            ),
         ),
         line(
             "Prompt tokens by source",
@@ -147,6 +154,12 @@ def _phases() -> tuple[Panel, ...]:
             "max_tokens of requests.",
             Unit.COUNT,
             *spread(watched.VLLM_REQUEST_MAX_TOKENS, model, legend),
+        ),
+        line(
+            "Prompt tokens that were computed",
+            "Of a request; the rest of its prompt was in a cache.",
+            Unit.COUNT,
+            *spread(watched.VLLM_REQUEST_COMPUTED_TOKENS, model, legend),
         ),
         line(
             "Longest of a request's answers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.catalog import scraped, watched
 from controller.catalog.metric import Metric
 from dashboards.panel import Panel, Query, Section, Shape, Unit, line
-from dashboards.query import of, quantile, rate, ratio, total
+from dashboards.query import mean, of, quantile, rate, ratio, spread, total
 
 _REPLICA = "{{model_name}} {{ReplicaId}}"
 _BY_REPLICA = "model_name, ReplicaId"
@@ -20,6 +20,7 @@ def optional_sections() -> tuple[Section, ...]:
         Section("Multiplexed models (LoRA adapters)", _multiplexed(), collapsed=True),
         Section("KV transfer between prefill and decode engines (NIXL)", _transfer(), collapsed=True),
         Section("KV cache offload and reload", _offload(), collapsed=True),
+        Section("KV blocks and media (needs --kv-cache-metrics, or a model for media)", _blocks(), collapsed=True),
         Section("Speculative decoding", _speculative(), collapsed=True),
         Section("gRPC", _grpc(), collapsed=True),
     )
@@ -133,6 +134,14 @@ def _transfer() -> tuple[Panel, ...]:
             "Per second. Good is none.",
             Unit.PER_SECOND,
             Query(total(_BY_REPLICA, rate(watched.VLLM_NIXL_FAILED)), _REPLICA),
+            Query(total(_BY_REPLICA, rate(watched.VLLM_NIXL_UNNOTIFIED)), f"not notified {_REPLICA}"),
+        ),
+        line("Size of a transfer", "Bytes.", Unit.BYTES, *spread(watched.VLLM_NIXL_BYTES, _BY_REPLICA, _REPLICA)),
+        line(
+            "Descriptors of a transfer",
+            "Many small ones make a transfer slow.",
+            Unit.COUNT,
+            *spread(watched.VLLM_NIXL_DESCRIPTORS, _BY_REPLICA, _REPLICA),
         ),
         line(
             "Expired requests",
@@ -203,6 +212,54 @@ def _offload() -> tuple[Panel, ...]:
             "What a lookup adds to time to first token.",
             Unit.SECONDS,
             Query(quantile(0.9, watched.VLLM_OFFLOAD_LOOKUP_DELAY, _BY_REPLICA), _REPLICA),
+            Query(quantile(0.9, watched.VLLM_OFFLOAD_ASYNC_DELAY, _BY_REPLICA), f"put off {_REPLICA}"),
+        ),
+        line(
+            "Size of an operation",
+            "Mean, bytes.",
+            Unit.BYTES,
+            Query(mean(watched.VLLM_OFFLOAD_STORE_SIZE, _BY_REPLICA), f"store {_REPLICA}"),
+            Query(mean(watched.VLLM_OFFLOAD_LOAD_SIZE, _BY_REPLICA), f"load {_REPLICA}"),
+        ),
+        line(
+            "Stores that were not made",
+            "Per second: no room, or not worth it by their reuse.",
+            Unit.PER_SECOND,
+            Query(total(_BY_REPLICA, rate(watched.VLLM_OFFLOAD_NO_ROOM)), f"no room {_REPLICA}"),
+            Query(total(_BY_REPLICA, rate(watched.VLLM_OFFLOAD_SKIPPED)), f"skipped {_REPLICA}"),
+        ),
+    )
+
+
+def _blocks() -> tuple[Panel, ...]:
+    model, legend = "model_name", "{{model_name}}"
+    return (
+        line(
+            "Lifetime of a block",
+            "From allocation to eviction.",
+            Unit.SECONDS,
+            *spread(watched.VLLM_KV_BLOCK_LIFETIME, model, legend),
+        ),
+        line(
+            "Unused before eviction",
+            "Short: useful blocks are evicted for want of room.",
+            Unit.SECONDS,
+            *spread(watched.VLLM_KV_BLOCK_IDLE, model, legend),
+        ),
+        line(
+            "Between two uses of a block",
+            "Longer than their lifetime: the prefix cache is too small.",
+            Unit.SECONDS,
+            *spread(watched.VLLM_KV_BLOCK_REUSE, model, legend),
+        ),
+        line(
+            "Media cache hits",
+            "Share of images and other media that need no encoding.",
+            Unit.SHARE,
+            Query(
+                ratio(total(model, rate(watched.VLLM_MEDIA_HITS)), total(model, rate(watched.VLLM_MEDIA_QUERIES))),
+                legend,
+            ),
         ),
     )
 

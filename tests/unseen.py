@@ -7,6 +7,8 @@ from controller.catalog.metric import Metric
 
 _TRANSFER = "KV transfers happen between prefill and decode engines only; the recorded service runs both in one"
 _OFFLOAD = "no KV offloading is configured in the recorded service"
+_RESIDENCY = "vLLM samples KV blocks only with --kv-cache-metrics"
+_MEDIA = "the recorded model reads no images or other media"
 _SPECULATION = "the recorded service drafts no tokens (speculative decoding is off)"
 _GRPC = "the recorded service has no gRPC ingress"
 _LORA = "the recorded service multiplexes no models"
@@ -53,6 +55,16 @@ UNSEEN: dict[Metric, str] = {
     watched.VLLM_OFFLOAD_CPU_WRITING: _OFFLOAD,
     watched.VLLM_OFFLOAD_CPU_READING: _OFFLOAD,
     watched.VLLM_OFFLOAD_LOOKUP_DELAY: _OFFLOAD,
+    watched.VLLM_NIXL_DESCRIPTORS: _TRANSFER,
+    watched.VLLM_NIXL_UNNOTIFIED: _TRANSFER,
+    watched.VLLM_OFFLOAD_ASYNC_DELAY: _OFFLOAD,
+    watched.VLLM_OFFLOAD_NO_ROOM: _OFFLOAD,
+    watched.VLLM_OFFLOAD_SKIPPED: _OFFLOAD,
+    watched.VLLM_KV_BLOCK_LIFETIME: _RESIDENCY,
+    watched.VLLM_KV_BLOCK_IDLE: _RESIDENCY,
+    watched.VLLM_KV_BLOCK_REUSE: _RESIDENCY,
+    watched.VLLM_MEDIA_QUERIES: _MEDIA,
+    watched.VLLM_MEDIA_HITS: _MEDIA,
     watched.VLLM_SPEC_DRAFTS: _SPECULATION,
     watched.VLLM_SPEC_DRAFT_TOKENS: _SPECULATION,
     watched.VLLM_SPEC_ACCEPTED_TOKENS: _SPECULATION,

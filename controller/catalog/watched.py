@@ -59,6 +59,14 @@ VLLM_REQUEST_MAX_TOKENS = _vllm("request_params_max_tokens", _H, "tokens", "Outp
 VLLM_REQUEST_LONGEST_OUTPUT = _vllm(
     "request_max_num_generation_tokens", _H, "tokens", "Output length of the longest of a request's answers."
 )
+VLLM_REQUEST_COMPUTED_TOKENS = _vllm(
+    "request_prefill_kv_computed_tokens", _H, "tokens", "Prompt tokens of a request that no cache held."
+)
+VLLM_KV_BLOCK_LIFETIME = _vllm("kv_block_lifetime_seconds", _H, "s", "A KV block's time from allocation to eviction.")
+VLLM_KV_BLOCK_IDLE = _vllm("kv_block_idle_before_evict_seconds", _H, "s", "Time unused of an evicted KV block.")
+VLLM_KV_BLOCK_REUSE = _vllm("kv_block_reuse_gap_seconds", _H, "s", "Time between two uses of a KV block.")
+VLLM_MEDIA_QUERIES = _vllm("mm_cache_queries_total", _C, "items", "Lookups in the cache of images and other media.")
+VLLM_MEDIA_HITS = _vllm("mm_cache_hits_total", _C, "items", "Hits of those lookups.")
 VLLM_SPEC_DRAFTS = _vllm("spec_decode_num_drafts_total", _C, "drafts", "Drafts of speculative decoding.")
 VLLM_SPEC_DRAFT_TOKENS = _vllm("spec_decode_num_draft_tokens_total", _C, "tokens", "Tokens drafted.")
 VLLM_SPEC_ACCEPTED_TOKENS = _vllm("spec_decode_num_accepted_tokens_total", _C, "tokens", "Drafted tokens accepted.")
@@ -77,6 +85,10 @@ VLLM_NIXL_POST_TIME = _vllm("nixl_post_time_seconds", _H, "s", "Time to post a K
 VLLM_NIXL_BYTES = _vllm("nixl_bytes_transferred", _H, "bytes", "Size of a KV transfer.")
 VLLM_NIXL_FAILED = _vllm("nixl_num_failed_transfers", _C, "transfers", "KV transfers that failed.")
 VLLM_NIXL_EXPIRED = _vllm("nixl_num_kv_expired_reqs_total", _C, "requests", "Requests whose KV expired unread.")
+VLLM_NIXL_DESCRIPTORS = _vllm("nixl_num_descriptors", _H, "descriptors", "Memory descriptors of a KV transfer.")
+VLLM_NIXL_UNNOTIFIED = _vllm(
+    "nixl_num_failed_notifications", _C, "notifications", "Notifications of KV transfers that failed."
+)
 VLLM_OFFLOAD_STORED = _vllm("kv_offload_store_bytes_total", _C, "bytes", "KV bytes stored outside the GPU.")
 VLLM_OFFLOAD_LOADED = _vllm("kv_offload_load_bytes_total", _C, "bytes", "KV bytes loaded back.")
 VLLM_OFFLOAD_STORE_TIME = _vllm("kv_offload_store_time_total", _C, "s", "Time spent storing.")
@@ -87,6 +99,9 @@ VLLM_OFFLOAD_CPU_USAGE = _vllm("kv_offload_cpu_cache_usage_perc", _G, "ratio", "
 VLLM_OFFLOAD_CPU_WRITING = _vllm("kv_offload_cpu_cache_write_usage_perc", _G, "ratio", "CPU KV cache that stores hold.")
 VLLM_OFFLOAD_CPU_READING = _vllm("kv_offload_cpu_cache_read_usage_perc", _G, "ratio", "CPU KV cache that loads hold.")
 VLLM_OFFLOAD_LOOKUP_DELAY = _vllm("kv_offload_lookup_sync_delay_seconds", _H, "s", "Wait for a lookup.")
+VLLM_OFFLOAD_ASYNC_DELAY = _vllm("kv_offload_lookup_async_delay_seconds", _H, "s", "Time until a put-off lookup ends.")
+VLLM_OFFLOAD_NO_ROOM = _vllm("kv_offload_allocation_failure_total", _C, "stores", "Stores for which there was no room.")
+VLLM_OFFLOAD_SKIPPED = _vllm("kv_offload_stores_skipped_total", _C, "stores", "Stores not worth it by their reuse.")
 
 SERVE_APPLICATION_STATUS = _serve(
     "application_status",
