@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup up screenshots test fast check fmt lint types imports generated lock clean
+.PHONY: help setup up screenshots test fast check fmt lint types imports generated lock release clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ imports: ## Check who imports whom
 
 lock: ## Write the lock files anew (needs uv)
 	@requirements/lock.sh
+
+release: ## Build the wheel, an SBOM of every lock, and checksums; ARGS="dist KEY" signs them
+	@requirements/release.sh $(ARGS)
 
 clean: ## Remove what was built and recorded here
 	@rm -rf .foreserve out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
