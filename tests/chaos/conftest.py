@@ -17,10 +17,10 @@ decides normally, in the time of the test's world: a tick is 5 s there.
 How it was shown that the tests can fail: `test_the_guard_is_what_holds` switches each guard off in turn and expects the
 fault's own check to fail.
 
-Beside these stories, `tests/chaos/test_interleavings.py` lets Hypothesis put the troubles of two controllers, their lease, the
-replicas, workers and nodes in any order: only the leader writes, limits and budget hold, no node is ordered that nobody
-needs, nothing is lowered in the dark, and the fleet comes to rest once all trouble has ended. With the check of the lease
-taken out, it finds a write by the one that does not lead.
+Beside these stories, `tests/chaos/test_interleavings.py` lets Hypothesis put the troubles of two controllers, a lease
+and everything below them in any order: only the leader writes, limits and budget hold, no node is ordered that nobody
+needs, nothing is lowered in the dark, and the fleet comes to rest once all trouble has ended. With the check of the
+lease taken out, it finds a write by the one that does not lead.
 
 | fault | what must hold | observed | recovery |
 |---|---|---|---|

@@ -237,7 +237,7 @@ def _nodes_needed(record: TickRecord) -> int:
 
 
 Fleet.TestCase.settings = settings(
-    max_examples=LONG or 4,
+    max_examples=LONG or 3,
     stateful_step_count=60 if LONG else 30,
     derandomize=not LONG,
     deadline=None,
