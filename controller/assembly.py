@@ -10,7 +10,7 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 
 from controller.actuators.advisory import AdvisoryActuator
-from controller.actuators.approval import ApprovalActuator
+from controller.actuators.approval import ApprovalActuator, LayerConsent
 from controller.actuators.serve_direct import ServeDirectActuator
 from controller.actuators.serve_guided import FloorBoard, ServeGuidedActuator
 from controller.canary.keeper import CanaryKeeper
@@ -232,6 +232,7 @@ def control_loop(
         leadership=surface.leadership,
         hand_over=surface.hand_over,
         words=SpokenWords(asked.overrides, asked.approvals),
+        consent=LayerConsent(board=asked.approvals),
     )
 
 

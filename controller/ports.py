@@ -103,6 +103,18 @@ class LayerActuator(Protocol):
         ...
 
 
+class Consent(Protocol):
+    """Approve mode, for the layers below the replicas."""
+
+    def objection(self, step: LayerStep) -> LayerOutcome | None:
+        """Why a step must not be done now: it waits for a word, or somebody said no. None where it was approved."""
+        ...
+
+    def done(self, step: LayerStep, outcomes: Sequence[LayerOutcome]) -> tuple[LayerOutcome, ...]:
+        """Note what came of a step, one outcome for each lever; return these with the word that they came of."""
+        ...
+
+
 class Leadership(Protocol):
     """Whether this process is the one of several controllers that acts."""
 

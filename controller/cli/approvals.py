@@ -12,6 +12,7 @@ from controller.cli.exit_codes import ExitCode
 from controller.clients.controller_api import ControllerApi, RefusedError
 from controller.clock import SystemClock
 from controller.domain.approval import ProposalStatus
+from controller.domain.layer import Layer
 from controller.explain.wording import duration
 
 _LOOK_S = 0.5
@@ -98,7 +99,11 @@ def _checked(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _line(one: dict[str, Any], now: float) -> str:
     before = "unknown" if one["from_replicas"] is None else one["from_replicas"]
-    what = f"{one['id']}  {one['deployment']}: {before} → {one['to_replicas']} replicas ({one['reason']})"
+    replicas = one.get("layer", Layer.REPLICA) == Layer.REPLICA
+    subject = one["deployment"] if replicas else f"{one['layer']} {one['name']}"
+    most = "" if one.get("most") is None else f", {one['most']} at most"
+    unit = f"replicas ({one['reason']})" if replicas else f"{one['layer']}s{most}"
+    what = f"{one['id']}  {subject}: {before} → {one['to_replicas']} {unit}"
     status = ProposalStatus(one["status"])
     if status is ProposalStatus.OPEN:
         return f"{what}; expires in {duration(max(0.0, one['expires_at'] - now))}: {one['detail']}"

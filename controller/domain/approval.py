@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.domain.identity import DeploymentId
+from controller.domain.layer import Layer
 from controller.domain.plan import Reason
 
 
@@ -33,13 +34,17 @@ class ProposalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """One planned change. Times are Unix seconds; ``note`` says in a sentence what came of it."""
+    """One planned change. Times are Unix seconds; ``note`` says in a sentence what came of it.
+
+    Of a pool's nodes or a worker group's least workers (``layer``, ``name``) the same keys hold the counts; there is no
+    deployment then, and ``most`` is the group's upper bound.
+    """
 
     id: str
-    deployment: DeploymentId
+    deployment: DeploymentId | None
     from_replicas: int | None
     to_replicas: int
-    reason: Reason
+    reason: Reason | None
     detail: str
     made_at: float
     expires_at: float
@@ -47,3 +52,11 @@ class Proposal:
     decided_by: str = ""
     decided_at: float | None = None
     note: str = ""
+    layer: Layer = Layer.REPLICA
+    name: str = ""
+    most: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """What is to change, in words."""
+        return str(self.deployment) if self.layer is Layer.REPLICA else f"{self.layer.value} {self.name}"

@@ -98,6 +98,11 @@ class LayerStep:
     most: int | None = None
     vacant: int | None = None
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether only what keeps nodes warm changes: as many stay, and workers come onto them."""
+        return self.layer is Layer.NODE and self.wanted == self.found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerOutcome:
@@ -114,3 +119,5 @@ class LayerOutcome:
     detail: str = ""
     attempts: int = 0
     duration_s: float = 0.0
+    proposal: str | None = None
+    """Id of the proposal that waits, or that this came of."""

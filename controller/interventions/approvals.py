@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from controller.codec import dump_proposal, load_proposal
 from controller.domain.approval import Proposal, ProposalStatus
-from controller.domain.plan import Action, Decision, Outcome, OutcomeStatus
+from controller.domain.cluster import LayerOutcome, LayerStep
+from controller.domain.identity import DeploymentId
+from controller.domain.layer import Layer
+from controller.domain.plan import Action, Decision, Outcome, OutcomeStatus, Reason
 from controller.domain.record import TickRecord
 from controller.errors import ForeserveError
 from controller.policy.model import Mode, Policy
@@ -30,8 +33,27 @@ class StaleProposalError(ForeserveError):
     """The proposal no longer waits: saying anything to it does nothing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What is to be asked for: a deployment's replicas, or the target of another layer."""
+
+    subject: tuple[Layer, str]
+    deployment: DeploymentId | None
+    before: int | None
+    after: int
+    most: int | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+    def same(self, one: Proposal) -> bool:
+        """Whether a proposal is of this change. Counts below move by themselves, so there only the target counts."""
+        if self.subject[0] is not Layer.REPLICA:
+            return (one.to_replicas, one.most) == (self.after, self.most)
+        return (one.from_replicas, one.to_replicas) == (self.before, self.after)
+
+
 class ApprovalBoard:
-    """One proposal at most waits for each deployment; every change is stored before it counts.
+    """One proposal at most waits for each deployment, pool and worker group; every change is stored before it counts.
 
     It is an exporter too: a record that no longer plans what is proposed makes the proposal stale.
     """
@@ -83,18 +105,37 @@ class ApprovalBoard:
 
         Other proposals for the deployment are stale from then on.
         """
-        self._expire()
-        now = self._clock.now()
-        of_it = [one for one in self._proposals.values() if one.deployment == decision.id]
-        same = [one for one in of_it if (one.from_replicas, one.to_replicas) == (decision.current, decision.desired)]
-        for one in of_it:
-            if one.status.waits and one not in same:
-                self._keep(_stale(one, f"the plan is {_change(decision.current, decision.desired)} now", now))
-        waiting = [one for one in same if one.status.waits]
-        refused = [one for one in same if one.status is ProposalStatus.REJECTED and now < one.expires_at]
-        return next(iter([*waiting, *refused]), None) or self._propose(decision, now)
+        return self._asked(
+            _Change(
+                subject=(Layer.REPLICA, str(decision.id)),
+                deployment=decision.id,
+                before=decision.current,
+                after=decision.desired or 0,
+                reason=decision.binding,
+                detail=next((step.detail for step in decision.steps if step.reason is decision.binding), ""),
+            )
+        )
 
-    def done(self, proposal: Proposal, outcome: Outcome) -> None:
+    def ask_step(self, step: LayerStep) -> Proposal:
+        """Return what was said to a target of a pool or a worker group. See ``ask``."""
+        return self._asked(
+            _Change(
+                subject=(step.layer, step.name),
+                deployment=None,
+                before=step.found,
+                after=step.wanted,
+                most=step.most,
+                detail=step.detail,
+            )
+        )
+
+    def approved(self, step: LayerStep) -> Proposal | None:
+        """Return the approved proposal of a step that is to be done now, if there is one."""
+        wanted = (step.layer, step.name)
+        found = (one for one in self._proposals.values() if _subject(one) == wanted)
+        return next((one for one in found if one.status is ProposalStatus.APPROVED), None)
+
+    def done(self, proposal: Proposal, outcome: Outcome | LayerOutcome) -> None:
         """Note what came of an approved one. Doing the same once more would change nothing, so this never raises."""
         applied = outcome.status is OutcomeStatus.APPLIED
         status = ProposalStatus.APPLIED if applied else ProposalStatus.NOT_APPLIED
@@ -102,10 +143,15 @@ class ApprovalBoard:
 
     def export(self, record: TickRecord) -> None:
         """Make stale what a finished tick does not plan any more."""
-        planned = {one.decision.id for one in record.deployments if one.decision.action is not Action.NONE}
+        planned = {
+            (Layer.REPLICA, str(one.decision.id))
+            for one in record.deployments
+            if one.decision.action is not Action.NONE
+        }
+        planned |= {(step.layer, step.name) for step in (record.cluster.steps if record.cluster else ())}
         asks = record.mode == Mode.APPROVE.value
         for one in [one for one in self._proposals.values() if one.status.waits]:
-            if not (asks and one.deployment in planned):
+            if not (asks and _subject(one) in planned):
                 why = "the plan is to leave the target as it is now" if asks else f"the mode is {record.mode} now"
                 self._note(_stale(one, why, self._clock.now()))
 
@@ -128,7 +174,7 @@ class ApprovalBoard:
         if found.status is not ProposalStatus.OPEN:
             said = f" by {found.decided_by}" if found.decided_by else ""
             why = f": {found.note}" if found.note else ""
-            what = f"{found.id} ({found.deployment}: {_change(found.from_replicas, found.to_replicas)})"
+            what = f"{found.id} ({found.subject}: {_change(found.from_replicas, found.to_replicas)})"
             msg = f"{what} is {found.status.value.replace('_', ' ')}{said}{why}; nothing was done"
             raise StaleProposalError(msg)
         now = self._clock.now()
@@ -143,16 +189,31 @@ class ApprovalBoard:
         self._keep(answered)
         return answered
 
-    def _propose(self, decision: Decision, now: float) -> Proposal:
+    def _asked(self, change: _Change) -> Proposal:
+        self._expire()
+        now = self._clock.now()
+        of_it = [one for one in self._proposals.values() if _subject(one) == change.subject]
+        same = [one for one in of_it if change.same(one)]
+        for one in of_it:
+            if one.status.waits and one not in same:
+                self._keep(_stale(one, f"the plan is {_change(change.before, change.after)} now", now))
+        waiting = [one for one in same if one.status.waits]
+        refused = [one for one in same if one.status is ProposalStatus.REJECTED and now < one.expires_at]
+        return next(iter([*waiting, *refused]), None) or self._propose(change, now)
+
+    def _propose(self, change: _Change, now: float) -> Proposal:
         made = Proposal(
             id=self._new_id(),
-            deployment=decision.id,
-            from_replicas=decision.current,
-            to_replicas=decision.desired or 0,
-            reason=decision.binding,
-            detail=next((step.detail for step in decision.steps if step.reason is decision.binding), ""),
+            deployment=change.deployment,
+            from_replicas=change.before,
+            to_replicas=change.after,
+            reason=change.reason,
+            detail=change.detail,
             made_at=now,
             expires_at=now + self._policy().approval.expires_after_s,
+            layer=change.subject[0],
+            name="" if change.deployment is not None else change.subject[1],
+            most=change.most,
         )
         self._keep(made)
         return made
@@ -178,6 +239,10 @@ class ApprovalBoard:
         for name in over:
             self._shelf.drop(KIND, name)
             del self._proposals[name]
+
+
+def _subject(one: Proposal) -> tuple[Layer, str]:
+    return one.layer, one.name or str(one.deployment)
 
 
 def _stale(proposal: Proposal, why: str, now: float) -> Proposal:

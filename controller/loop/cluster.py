@@ -27,7 +27,7 @@ from controller.planner.supply.orders import placed_orders
 from controller.planner.supply.standing import standings
 from controller.planner.supply.summary import groups_seen, pools_seen
 from controller.policy.model import Mode
-from controller.ports import Clock, ClusterObserver
+from controller.ports import Clock, ClusterObserver, Consent
 
 _SHARE_OF_INTERVAL, _AT_MOST_S = 0.2, 5.0
 """Of one tick's time, for each of the two problems of a plan."""
@@ -89,12 +89,16 @@ class PlannedCluster:
             solve_s=self.solve_s,
         )
 
-    def refusal(self, mode: Mode, standby: Standby, problem: str | None) -> Refusal:
-        """What keeps a step from being done: the mode, another leader, a store that fails, an upgrade."""
+    def refusal(self, mode: Mode, standby: Standby, problem: str | None, consent: Consent | None = None) -> Refusal:
+        """What keeps a step from being done: the mode, another leader, a store that fails, an upgrade, no word yet.
+
+        In approve mode (``consent``) nodes are handed over to workers when all workers that are to come may come.
+        """
+        coming = [step for step in self.acts.steps if step.up and step.layer is Layer.WORKER]
 
         def ask(step: LayerStep) -> LayerOutcome | None:
-            if mode not in _ACTING:
-                why = "" if mode is Mode.ADVISORY else "nodes and workers are set in direct and guided mode only"
+            if mode not in _ACTING and not (mode is Mode.APPROVE and consent is not None):
+                why = "" if mode is Mode.ADVISORY else "nodes and workers are set in direct, guided and approve mode"
                 return _outcome(step, OutcomeStatus.ADVISED, why)
             if other := standby():
                 return _outcome(step, OutcomeStatus.STANDBY, other)
@@ -102,9 +106,18 @@ class PlannedCluster:
                 return _outcome(step, OutcomeStatus.REFUSED, problem)
             if step.layer is Layer.WORKER and self.ground.found.frozen is not None:
                 return _outcome(step, OutcomeStatus.REFUSED, self.ground.found.frozen)
-            return None
+            return None if mode is not Mode.APPROVE or consent is None else _objection(step, consent, coming)
 
         return ask
+
+    def consented(self, outcomes: Sequence[LayerOutcome], consent: Consent) -> tuple[LayerOutcome, ...]:
+        """Note what came of the steps that were approved, and say so in their outcomes."""
+        said: list[LayerOutcome] = []
+        for step in self.acts.steps:
+            mine = [one for one in outcomes if (one.layer, one.name) == (step.layer, step.name)]
+            asked = any(one.status in {OutcomeStatus.AWAITING, OutcomeStatus.STANDBY} for one in mine)
+            said += mine if asked or step.hands_over else consent.done(step, mine)
+        return tuple(said)
 
     def noted(self, state: PlannerState, outcomes: Sequence[LayerOutcome], *, now: float) -> PlannerState:
         """Remember what was really ordered."""
@@ -178,6 +191,13 @@ def opened(plan: ClusterPlan, groups: Iterable[WorkerGroup]) -> ClusterPlan:
 def _steps(found: ClusterFound, plan: ClusterPlan, decisions: Sequence[Decision]) -> tuple[LayerStep, ...]:
     bounds = {group.name: (group.min_workers, group.max_workers) for group in found.groups or ()}
     return in_layer_order(plan, decisions, bounds=bounds, warm=None if found.warm is None else dict(found.warm))
+
+
+def _objection(step: LayerStep, consent: Consent, coming: Iterable[LayerStep]) -> LayerOutcome | None:
+    if not step.hands_over:
+        return consent.objection(step)
+    waits = next((one for worker in coming if (one := consent.objection(worker)) is not None), None)
+    return None if waits is None else _outcome(step, waits.status, f"{waits.layer.value} {waits.name} first")
 
 
 def _outcome(step: LayerStep, status: OutcomeStatus, detail: str) -> LayerOutcome:

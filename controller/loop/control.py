@@ -33,6 +33,7 @@ from controller.ports import (
     Actuator,
     Canaries,
     Clock,
+    Consent,
     Exporter,
     HandOver,
     Leadership,
@@ -78,6 +79,7 @@ class ControlLoop:
         leadership: Leadership | None = None,
         hand_over: HandOver | None = None,
         words: Words | None = None,
+        consent: Consent | None = None,
         act_within_s: float = 10.0,
     ) -> None:
         self._clock = clock
@@ -97,6 +99,7 @@ class ControlLoop:
         self._cluster = cluster
         self._watch = ClusterWatch(observer=cluster.observer, clock=clock)
         self._succession = Succession(leadership, hand_over, words)
+        self._consent = consent
         self._act_within_s = act_within_s
         self._learned = Learned(perception, foresight)
         self.considered: Considered | None = None
@@ -184,7 +187,8 @@ class ControlLoop:
         )
         standby = nobody_else if mode is Mode.ADVISORY else term.standby
         with timer.step("begin"):
-            draft = self._with_cluster(draft, cluster, _expected(cluster, mode, standby, self._journal.problem))
+            expected = self._expected(cluster, mode, standby, self._journal.problem)
+            draft = self._with_cluster(draft, cluster, expected)
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)
             problem = self._journal.problem or await self._succession.leave(term, self._state, tick=self._tick)
         with timer.step("act"):
@@ -215,8 +219,18 @@ class ControlLoop:
         acting = act(plan.decisions, refused, self._actuators[mode], deadline_s=within_s, standby=standby)
         if cluster is None:
             return await acting, ()
-        refusal, found = cluster.refusal(mode, standby, problem), cluster.found
-        return await asyncio.gather(acting, cluster.acts.set_in_turn(found, refusal, deadline_s=within_s))
+        refusal, found = cluster.refusal(mode, standby, problem, self._consent), cluster.found
+        outcomes, layers = await asyncio.gather(acting, cluster.acts.set_in_turn(found, refusal, deadline_s=within_s))
+        if mode is Mode.APPROVE and self._consent is not None:
+            layers = cluster.consented(layers, self._consent)
+        return outcomes, layers
+
+    def _expected(
+        self, cluster: PlannedCluster | None, mode: Mode, standby: Standby, problem: str | None
+    ) -> tuple[LayerOutcome, ...]:
+        if cluster is None:
+            return ()
+        return cluster.acts.pending(cluster.refusal(mode, standby, problem, self._consent))
 
     def _with_cluster(self, draft: Draft, cluster: PlannedCluster | None, outcomes: Sequence[LayerOutcome]) -> Draft:
         if cluster is None:
@@ -241,12 +255,6 @@ class ControlLoop:
         return draft.record(
             outcomes, ledger=self._state.ledger, step_seconds=timer.taken, store_problem=self._journal.problem
         )
-
-
-def _expected(
-    cluster: PlannedCluster | None, mode: Mode, standby: Standby, problem: str | None
-) -> tuple[LayerOutcome, ...]:
-    return () if cluster is None else cluster.acts.pending(cluster.refusal(mode, standby, problem))
 
 
 def _troubles(cluster: PlannedCluster | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from alerts.rule import Severity
 from alerts.slo import PACES, Pace, seconds
+from controller.domain.cluster_record import ClusterRecord
 from controller.domain.event import Fact, Gravity, Topic
 from controller.domain.identity import DeploymentId
 from controller.domain.objective import Objective
@@ -53,6 +54,7 @@ def situation(record: TickRecord, spent: Mapping[str, Spending] = MappingProxyTy
         *(one for entry in record.deployments for one in _of_deployment(entry)),
         *_late(record),
         *_verdicts(record),
+        *(() if record.cluster is None else _awaited_below(record.cluster)),
         *_overrides(record),
         *_burning(record, spent),
     ]
@@ -118,6 +120,27 @@ def _awaited(entry: DeploymentRecord) -> Iterator[Condition]:
             "reason": decision.binding.value,
         },
     )
+
+
+def _awaited_below(cluster: ClusterRecord) -> Iterator[Condition]:
+    steps = {(step.layer, step.name): step for step in cluster.steps}
+    waiting = {one.proposal: one for one in cluster.outcomes if one.status is OutcomeStatus.AWAITING and one.proposal}
+    for proposal, outcome in waiting.items():
+        step = steps[outcome.layer, outcome.name]
+        yield Condition(
+            key=f"{Topic.APPROVAL_AWAITED}/{proposal}",
+            topic=Topic.APPROVAL_AWAITED,
+            gravity=Gravity.WARNING,
+            summary=f"{step.layer.value} {step.name}: {step.found} → {step.wanted} waits for a word: {proposal}",
+            deployment=None,
+            facts={
+                "proposal": proposal,
+                "current": step.found,
+                "desired": step.wanted,
+                "layer": step.layer.value,
+                "name": step.name,
+            },
+        )
 
 
 def _distrusted(entry: DeploymentRecord) -> Iterator[Condition]:

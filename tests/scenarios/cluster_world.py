@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from controller.actuators.approval import ApprovalActuator, LayerConsent
+from controller.domain.approval import ProposalStatus
 from controller.domain.cluster_record import ClusterRecord
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Checkpoint
@@ -14,6 +16,8 @@ from controller.domain.record import DeploymentRecord, TickRecord
 from controller.domain.scrape import SourceKind
 from controller.export.log import json_log
 from controller.forecast.adaptive import AdaptiveForecaster
+from controller.interventions.approvals import ApprovalBoard
+from controller.interventions.copied import CopiedShelf
 from controller.loop.cluster import ClusterParts
 from controller.loop.collection import Collection
 from controller.loop.control import ControlLoop
@@ -130,6 +134,7 @@ class ClusterWorld:
         self.records: list[TickRecord] = []
         self.nodes = SimulatedLever(self.cluster, Layer.NODE)
         self.workers = SimulatedLever(self.cluster, Layer.WORKER)
+        self.board = ApprovalBoard(shelf=CopiedShelf(), clock=self.clock, policy=lambda: self.policy)
         self._advisory = advisory
         self._leadership = leadership
         self.start_loop()
@@ -157,9 +162,13 @@ class ClusterWorld:
             foresight=Foresight(
                 AdaptiveForecaster(), FitAtOnce(), ForecastGuard(clock=self.clock, observer=self.events, log=log)
             ),
-            actuators={Mode.DIRECT: self.serve, Mode.ADVISORY: FleetActuator(self.cluster, advisory=True)},
+            actuators={
+                Mode.DIRECT: self.serve,
+                Mode.ADVISORY: FleetActuator(self.cluster, advisory=True),
+                Mode.APPROVE: ApprovalActuator(inner=self.serve, board=self.board),
+            },
             journal=Journal(store=self.store, log=log, observer=self.events),
-            exporters=[self],
+            exporters=[self, self.board],
             observer=self.events,
             log=log,
             state=kept.state,
@@ -168,6 +177,7 @@ class ClusterWorld:
                 observer=self.cluster, levers={Layer.NODE: (self.nodes,), Layer.WORKER: (self.workers,)}
             ),
             leadership=self._leadership,
+            consent=LayerConsent(board=self.board),
             act_within_s=0.05,
         )
 
@@ -197,6 +207,10 @@ class ClusterWorld:
     async def scaled_out(self, replicas: int = 4, name: DeploymentId = CHAT, *, within_s: float = 900.0) -> None:
         """Tick until so many replicas run: a node takes 300 s, a worker 30 s, a replica 60 s."""
         await self.until(lambda: self.deployment(name).running >= replicas, within_s)
+
+    def asked(self) -> dict[str, str]:
+        """Ids of the proposals that nobody has answered, by what is to change."""
+        return {one.subject: one.id for one in self.board.proposals() if one.status is ProposalStatus.OPEN}
 
     def deployment(self, name: DeploymentId = CHAT) -> PlacedDeployment:
         return next(one for one in self.cluster.deployments if one.id == name)

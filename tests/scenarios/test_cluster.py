@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from controller.domain.approval import ProposalStatus
 from controller.domain.cluster import LayerStep
 from controller.domain.lasting import Checkpoint
 from controller.domain.layer import Layer
@@ -251,6 +252,44 @@ async def test_advisory_mode_touches_no_layer_and_tells_what_it_would_do() -> No
     assert any(step.layer is Layer.NODE and step.up for record in records for step in cluster_of(record).steps)
     told = {one.status for record in records for one in cluster_of(record).outcomes}
     assert told == {OutcomeStatus.ADVISED}
+
+
+async def test_in_approve_mode_each_layer_waits_for_its_own_word_and_then_moves_once() -> None:
+    world = ClusterWorld({CHAT: jump(60)}, policy=cluster_policy(mode=Mode.APPROVE))
+
+    await world.run(300)
+    assert not world.cluster.writes
+    assert not world.serve.applied
+    told = {(one.layer, one.status) for one in cluster_of(world.records[-1]).outcomes}
+    assert (Layer.NODE, OutcomeStatus.AWAITING) in told
+
+    answered: list[str] = []
+    while world.deployment().running < 4:
+        assert world.clock.now() - START < 2400
+        for subject, name in world.asked().items():
+            world.board.approve(name, by="ada")
+            answered.append(subject)
+        await world.run(INTERVAL_S)
+
+    assert answered.index("node l4") < answered.index(str(CHAT))
+    assert "worker l4" in answered[: answered.index(str(CHAT))]
+    assert world.cluster.created["l4"] == 3
+    applied = [one for one in world.board.proposals() if one.status is ProposalStatus.APPLIED]
+    assert {one.subject for one in applied} == {"node l4", "worker l4", str(CHAT)}
+
+
+async def test_a_no_to_nodes_orders_none_and_is_told() -> None:
+    world = ClusterWorld({CHAT: jump(60)}, policy=cluster_policy(mode=Mode.APPROVE))
+    await world.until(lambda: "node l4" in world.asked(), 300)
+
+    world.board.reject(world.asked()["node l4"], by="ada", note="too dear")
+    records = await world.run(300)
+
+    said = {one.detail for record in records for one in cluster_of(record).outcomes if one.layer is Layer.NODE}
+    assert len(said) == 1
+    assert "rejected by ada: too dear" in said.pop()
+    assert not [step for _, step in world.cluster.writes if step.layer is Layer.NODE]
+    assert world.cluster.created["l4"] == 0
 
 
 @dataclass
