@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
 from controller.domain.layer import Layer
 from controller.domain.plan import OutcomeStatus
 from controller.ports import LayerActuator
+
+_NODES_AHEAD_S = 2.0
 
 Levers = Mapping[Layer, Sequence[LayerActuator]]
 """What moves each layer below the replicas; every lever of a layer gets each of its steps."""
@@ -32,18 +34,22 @@ class LayerActs:
     async def set_in_turn(
         self, found: ClusterFound, refusal: Refusal, *, deadline_s: float
     ) -> tuple[LayerOutcome, ...]:
-        """Set all that adds, then all that removes."""
-        added = await self._set_all(found, refusal, up=True, deadline_s=deadline_s)
-        return (*added, *await self._set_all(found, refusal, up=False, deadline_s=deadline_s))
+        """Set all that adds, nodes before workers, then all that removes. One outcome for each step and lever.
 
-    async def _set_all(
-        self, found: ClusterFound, refusal: Refusal, *, up: bool, deadline_s: float
-    ) -> tuple[LayerOutcome, ...]:
-        """Set what adds (``up``) or what removes, all at once; one outcome for each step and lever, in their order."""
-        tasks = [
-            outcome for step in self.steps if step.up is up for outcome in self._set(step, found, refusal, deadline_s)
-        ]
-        return tuple(await asyncio.gather(*tasks))
+        Workers take over nodes that were kept warm until now. Made before these are given up, both would ask for
+        nodes, and a cluster autoscaler that looks just then would order too many. A node that hangs is not waited for.
+        """
+
+        def begin(*, up: bool, layers: Collection[Layer]) -> list[asyncio.Future[LayerOutcome]]:
+            chosen = (step for step in self.steps if step.up is up and step.layer in layers)
+            return [outcome for step in chosen for outcome in self._set(step, found, refusal, deadline_s)]
+
+        nodes = begin(up=True, layers={Layer.NODE})
+        if nodes:
+            await asyncio.wait(nodes, timeout=min(_NODES_AHEAD_S, deadline_s))
+        workers = begin(up=True, layers=set(Layer) - {Layer.NODE})
+        added = await asyncio.gather(*nodes, *workers)
+        return (*added, *await asyncio.gather(*begin(up=False, layers=set(Layer))))
 
     def _set(
         self, step: LayerStep, found: ClusterFound, refusal: Refusal, deadline_s: float

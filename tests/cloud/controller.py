@@ -65,9 +65,13 @@ def policy_of(
     *,
     terms: Mapping[DeploymentId, Mapping[str, Any]] | None = None,
     budget: Mapping[str, Any] | None = None,
+    forecast: bool = False,
     **cluster: Any,
 ) -> Policy:
-    """Four requests in flight per replica; pools in the order given, groups and applications as the cloud has them."""
+    """Four requests in flight per replica; pools in the order given, groups and applications as the cloud has them.
+
+    Without a forecast every layer follows what is measured, so that what is needed can be told beforehand.
+    """
     pools = []
     for place, pool in enumerate(cloud.pools):
         if pool.per_zone is not None:
@@ -101,6 +105,7 @@ def policy_of(
                     "placement": {"accelerator": app.accelerator, "tensor_parallel": app.gpus},
                     "lead_time": {"assumed_s": cloud.start_s},
                     "stabilisation": {"downscale_delay_s": 120},
+                    "forecast": {"enabled": forecast},
                     **((terms or {}).get(app.id, {})),
                 }
                 for app in cloud.apps

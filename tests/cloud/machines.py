@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -73,6 +74,8 @@ class Machines:
     machines: dict[str, Machine] = field(default_factory=dict)
     failures: list[Failed] = field(default_factory=list)
     made: int = 0
+    ordered: Counter[str] = field(default_factory=Counter)
+    """Machines that were asked of Google and granted, by pool; those that were there to begin with left out."""
     _tried: dict[tuple[str, str], float] = field(default_factory=dict)
     _lacking: dict[tuple[str, str], float] = field(default_factory=dict)
     _rng: random.Random = field(default_factory=random.Random)
@@ -160,6 +163,7 @@ class Machines:
         if zone in pool.stock:
             pool.stock[zone] -= 1
         self.made += 1
+        self.ordered[pool.name] += 1
         node_at = now + self._rng.uniform(*pool.provision_s)
         name = f"gke-serving-{pool.name}-{self._rng.randrange(16**4):04x}-{self.made}"
         self.machines[name] = Machine(name, pool.name, zone, now, node_at, node_at + self._rng.uniform(*pool.boot_s))

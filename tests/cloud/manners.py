@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from tests.cloud.cloud import SimulatedCloud
 from tests.cloud.controller import Controller, cluster_of
 
 _RAY = re.compile(r"/apis/ray\.io/v1/namespaces/[^/]+/ray(clusters|services)/[^/]+$")
 _OURS = re.compile(r"/(capacitybuffers|podtemplates|deployments|priorityclasses|leases)(/foreserve[^/]*)?(/scale)?$")
-_BETWEEN_TWO_WRITES = 1
-"""Machines more than any plan wanted: the cluster autoscaler may scan after workers were made and before what kept
-their nodes warm was lowered. That is a blink in reality, and seconds of the scaled clock here."""
-
 _FIELD = re.compile(r"/spec(/rayClusterConfig)?/workerGroupSpecs/\d+/(minReplicas|maxReplicas)$")
 
 
-def well_behaved(cloud: SimulatedCloud, *controllers: Controller, ordered: bool = True) -> None:
-    """Assert that nothing of others was written and, where nobody else ``ordered``, nothing was ordered twice."""
+def well_behaved(
+    cloud: SimulatedCloud, *controllers: Controller, ordered: Mapping[str, int] | None, besides: int = 0
+) -> None:
+    """Assert that nothing of others was written, and that exactly the machines that were needed were ordered.
+
+    ``ordered`` are the machines that came besides those at the beginning, by pool; None where a forecast says how
+    many: as many as some plan wanted then. At no moment were there more of a pool than that, and ``besides``: what
+    somebody else asked for before the controller could take it into account, in its next tick.
+    """
     foreign = [
         (write.method, write.path, operation)
         for write in cloud.proxy.writes
@@ -28,7 +32,11 @@ def well_behaved(cloud: SimulatedCloud, *controllers: Controller, ordered: bool 
     for path, body in cloud.gke.writes:
         pool = cloud.gke.pools[path.split("/nodePools/")[1].split(":")[0]]
         assert path.endswith(":setAutoscaling") == pool.autoscaled, (path, body)
-    for pool, most in cloud.most.items() if ordered else ():
+    came = {pool.removeprefix(f"{cloud.world}-"): count for pool, count in cloud.machines.ordered.items() if count}
+    needed = came if ordered is None else ordered
+    assert came.keys() == needed.keys(), f"{came} came, and {needed} were needed"
+    assert all(needed[pool] <= came[pool] <= needed[pool] + besides for pool in came), f"{came}; {needed} were needed"
+    for pool, most in cloud.most.items():
         planned = [
             target.nodes
             for controller in controllers
@@ -36,8 +44,10 @@ def well_behaved(cloud: SimulatedCloud, *controllers: Controller, ordered: bool 
             for target in cluster_of(record).plan.pools
             if target.pool == pool
         ]
-        allowed = max([*planned, cloud.began_with.get(pool, 0)]) + _BETWEEN_TWO_WRITES
+        began = cloud.began_with.get(pool, 0)
+        allowed = max([*planned, began]) + besides
         assert most <= allowed, f"{most} machines of {pool}, planned {planned}"
+        assert ordered is not None or cloud.machines.ordered[pool] == allowed - began, f"planned {planned}"
 
 
 def _changes(path: str, body: object) -> list[object]:

@@ -8,10 +8,13 @@ from tests.cloud.cloud import Group, SimulatedCloud
 from tests.cloud.kube import owns
 from tests.cloud.pools import Pool
 from tests.cloud.serve import App
+from tests.cloud.side_by_side import SideBySide
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+side_by_side = SideBySide(at_most=4)
 
 
+@side_by_side
 async def test_a_serve_target_goes_down_the_whole_chain_and_back() -> None:
     """Serve target, Ray's autoscaler, pods, cluster autoscaler, nodes, images, replicas; nodes go when empty."""
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 4))], speed=60.0) as cloud:
@@ -31,6 +34,7 @@ async def test_a_serve_target_goes_down_the_whole_chain_and_back() -> None:
         assert len(cloud.autoscaler.ups) == 2
 
 
+@side_by_side
 async def test_a_stock_out_is_told_where_google_tells_it_and_backs_off() -> None:
     pool = Pool(name="l4", total=(0, 4), stock={"us-central1-a": 0})
     async with SimulatedCloud(pools=[pool], speed=60.0) as cloud:
@@ -51,6 +55,7 @@ async def test_a_stock_out_is_told_where_google_tells_it_and_backs_off() -> None
         await cloud.until(lambda: cloud.serve.running() == 1, 2400.0)
 
 
+@side_by_side
 async def test_a_replica_over_four_gpus_waits_for_a_worker_with_four() -> None:
     pools = [Pool(name="four", gpus=4, total=(0, 2))]
     groups = [Group("one", 1), Group("four", 4)]
@@ -65,6 +70,7 @@ async def test_a_replica_over_four_gpus_waits_for_a_worker_with_four() -> None:
         assert cloud.nodes("four") == 2
 
 
+@side_by_side
 async def test_each_part_writes_what_is_its_own() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 4))], speed=60.0) as cloud:
         await cloud.deploy()
@@ -77,6 +83,7 @@ async def test_each_part_writes_what_is_its_own() -> None:
         assert cluster["spec"]["workerGroupSpecs"][0]["scaleStrategy"] == {}
 
 
+@side_by_side
 async def test_an_edit_that_needs_new_pods_starts_a_second_cluster_and_bounds_do_not() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 4))], speed=60.0) as cloud:
         await cloud.deploy()
@@ -95,6 +102,7 @@ async def test_an_edit_that_needs_new_pods_starts_a_second_cluster_and_bounds_do
         assert len(cloud.operator.clusters_made) == 2
 
 
+@side_by_side
 async def test_a_reclaimed_spot_node_takes_its_replica_with_it_and_both_come_back() -> None:
     async with SimulatedCloud(pools=[Pool(name="spot", total=(0, 4), provisioning="spot")], speed=60.0) as cloud:
         await cloud.deploy()

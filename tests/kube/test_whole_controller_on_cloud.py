@@ -21,10 +21,12 @@ from tests.cloud.gke_api import QUOTA, WAIT, Fault
 from tests.cloud.manners import well_behaved
 from tests.cloud.pools import Pool
 from tests.cloud.serve import App
+from tests.cloud.side_by_side import SideBySide
 from tests.cloud.signals import Load
 from tests.serve_rest import CHAT
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+side_by_side = SideBySide(at_most=4)
 
 QUIET, FULL = 3.0, 15.0
 """Requests in flight: for one replica, for four."""
@@ -71,19 +73,22 @@ def first(records: Sequence[TickRecord], layer: Layer, lever: str) -> float:
     )
 
 
+@side_by_side
 async def test_a_ramp_orders_nodes_before_workers_before_replicas_and_each_once() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud)
-        async with Controller(cloud, {CHAT: ramp(60, 900)}) as controller:
+        policy = policy_of(cloud, forecast=True)
+        async with Controller(cloud, {CHAT: ramp(60, 900)}, policy=policy) as controller:
             records = await controller.until(lambda: cloud.serve.running() >= 4, 2700.0)
 
             replicas = next(record.at for record in records if (of(record, CHAT).decision.desired or 0) > 1)
             nodes, workers = first(records, Layer.NODE, "capacity_buffer"), first(records, Layer.WORKER, "ray_cluster")
             assert nodes < workers <= replicas
             assert not cloud.serve.lost
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered=None)
 
 
+@side_by_side
 async def test_a_stock_out_is_answered_from_the_next_pool_within_a_tick_while_others_scale_on() -> None:
     pools = [
         Pool(name="first", total=(0, 8), stock={"us-central1-a": 0}),
@@ -109,9 +114,10 @@ async def test_a_stock_out_is_answered_from_the_next_pool_within_a_tick_while_ot
             following = next(record.at for record in records if record.at > refused.at)
             assert asked <= following
             assert cloud.nodes("first") == 0
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"second": 4})
 
 
+@side_by_side
 async def test_a_spot_node_reclaimed_mid_ramp_is_replaced() -> None:
     pools = [Pool(name="spot", total=(0, 8), provisioning="spot")]
     async with SimulatedCloud(pools=pools) as cloud:
@@ -126,9 +132,11 @@ async def test_a_spot_node_reclaimed_mid_ramp_is_replaced() -> None:
             await controller.until(lambda: cloud.serve.running() >= 4, 2000.0)
 
             assert victim.name not in cloud.machines.machines
-            assert cloud.gke.overlapping == 0
+            # KubeRay makes the lost worker again at once, beside the node that is kept warm for it until the next tick.
+            well_behaved(cloud, controller, ordered={"spot": 4}, besides=1)
 
 
+@side_by_side
 async def test_a_busy_cluster_is_waited_for_and_keeps_nothing_else_waiting() -> None:
     pools = [Pool(name="fixed", accelerator="nvidia-a100"), Pool(name="l4", total=(0, 8))]
     groups = [Group("a100", accelerator="nvidia-a100"), Group()]
@@ -153,9 +161,10 @@ async def test_a_busy_cluster_is_waited_for_and_keeps_nothing_else_waiting() -> 
             ]
             assert any("concurrent operations quota" in one for one in said)
             assert any("Please wait" in one for one in said)
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"fixed": 1, "l4": 1})
 
 
+@side_by_side
 async def test_while_a_ray_service_is_upgraded_its_worker_groups_are_left_alone() -> None:
     pools = [Pool(name="l4", total=(0, 8), provision_s=(60.0, 60.0), boot_s=(60.0, 60.0))]
     async with SimulatedCloud(pools=pools) as cloud:
@@ -180,6 +189,7 @@ async def test_while_a_ray_service_is_upgraded_its_worker_groups_are_left_alone(
             assert len(cloud.operator.clusters_made) == 2
 
 
+@side_by_side
 async def test_what_somebody_sets_by_hand_is_planned_from_and_never_ordered_again() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud)
@@ -189,9 +199,10 @@ async def test_what_somebody_sets_by_hand_is_planned_from_and_never_ordered_agai
 
             await controller.until(lambda: cloud.serve.running() >= 4, 2700.0)
 
-            well_behaved(cloud, controller, ordered=False)
+            well_behaved(cloud, controller, ordered={"l4": 3}, besides=1)
 
 
+@side_by_side
 async def test_a_leader_that_dies_between_order_and_record_orders_nothing_again() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud)
@@ -204,9 +215,10 @@ async def test_a_leader_that_dies_between_order_and_record_orders_nothing_again(
         ) as next_one:
             await next_one.until(lambda: cloud.serve.running() >= 4, 2700.0)
 
-            well_behaved(cloud, next_one)
+            well_behaved(cloud, next_one, ordered={"l4": 3})
 
 
+@side_by_side
 async def test_five_minutes_without_an_api_server_lower_nothing_and_pass() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud, nodes=4)
@@ -224,9 +236,10 @@ async def test_five_minutes_without_an_api_server_lower_nothing_and_pass() -> No
             assert len(cloud.proxy.writes) == writes
             assert cloud.rest.target() <= target
             await controller.until(lambda: cloud.nodes("l4") < 4, 2700.0)
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={})
 
 
+@side_by_side
 async def test_a_budget_caps_what_is_ordered_and_says_so() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud)
@@ -237,9 +250,10 @@ async def test_a_budget_caps_what_is_ordered_and_says_so() -> None:
             assert cloud.pool("l4").size == 2
             (short,) = cluster_of(records[-1]).plan.unplaced
             assert short.obstacle is Obstacle.BUDGET
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"l4": 1})
 
 
+@side_by_side
 async def test_the_last_node_goes_to_the_deployment_with_the_higher_priority() -> None:
     apps = [App(), App(id=CODE)]
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 3))], apps=apps) as cloud:
@@ -252,9 +266,10 @@ async def test_the_last_node_goes_to_the_deployment_with_the_higher_priority() -
             assert cloud.serve.running(CHAT) == 1
             assert cloud.pool("l4").size == 3
             assert of(controller.records[-1], CHAT).decision.binding is Reason.NO_PLACE
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"l4": 1})
 
 
+@side_by_side
 async def test_to_zero_and_back_takes_the_node_along() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud)
@@ -265,17 +280,19 @@ async def test_to_zero_and_back_takes_the_node_along() -> None:
             }
         }
         policy = policy_of(cloud, terms=terms)
-        back_at = 1800.0
-        load: Load = lambda at: 2.0 if at < 60 or at > back_at else 0.0  # noqa: E731
+        back: list[float] = []
+        load: Load = lambda at: 2.0 if at < 60 or back else 0.0  # noqa: E731
         async with Controller(cloud, {CHAT: load}, policy=policy) as controller:
-            await controller.until(lambda: cloud.nodes("l4") == 0, back_at)
+            await controller.until(lambda: cloud.nodes("l4") == 0, 1800.0)
             assert cloud.rest.target() == 0
 
-            await controller.until(lambda: cloud.serve.running() == 1, back_at + 1500.0)
+            back.append(cloud.clock.now())
+            await controller.until(lambda: cloud.serve.running() == 1, 1500.0)
 
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"l4": 1})
 
 
+@side_by_side
 async def test_four_gpus_together_are_found_though_six_are_free_in_pieces() -> None:
     pools = [Pool(name="l4", gpus=4, total=(0, 4))]
     groups = [Group("one", 1), Group("four", 4)]
@@ -292,13 +309,14 @@ async def test_four_gpus_together_are_found_though_six_are_free_in_pieces() -> N
             await controller.until(lambda: cloud.serve.running() >= 3, 2700.0)
 
             assert cloud.serve.running(small) == 1
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"l4": 1})
 
 
+@side_by_side
 async def test_balloons_keep_nodes_where_there_are_no_buffers_and_give_way_to_workers() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
         await begun(cloud)
         async with Controller(cloud, {CHAT: jump(60)}, policy=policy_of(cloud, warm_capacity="balloon")) as controller:
             await controller.until(lambda: cloud.serve.running() >= 4, 2700.0)
 
-            well_behaved(cloud, controller)
+            well_behaved(cloud, controller, ordered={"l4": 3})

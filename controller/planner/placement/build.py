@@ -79,7 +79,7 @@ def scene(given: ClusterInput, nodes: Sequence[Node], *, now: float) -> Scene:
 
 def node_problem(seen: Scene) -> Problem:
     """Place all that is wanted, however far ahead, on nodes that exist, are coming, or could be ordered."""
-    hosts = [*_existing(seen), *_coming(seen), *_orderable(seen)]
+    hosts = [*_existing(seen, vacated=True), *_coming(seen), *_orderable(seen)]
     may_go = {name for kind in hosts if kind.optional for name in kind.names}
     staying = Counter(node.pool for node in seen.nodes if node.name not in may_go)
     missing = {name: pool.min_nodes - staying[name] for name, pool in seen.pools.items()}
@@ -164,23 +164,26 @@ def present_replicas(nodes: Iterable[Node]) -> Mapping[DeploymentId, int]:
     return Counter(deployment for deployment, _ in staying - leaving)
 
 
-def _existing(seen: Scene, names: Collection[str] | None = None) -> list[HostKind]:
+def _existing(seen: Scene, names: Collection[str] | None = None, *, vacated: bool = False) -> list[HostKind]:
     """Kinds of the nodes that workers run on or can be scheduled to, now or when they are ready.
 
-    A node that is long overdue is not counted on, nor is one that drains.
+    A node that is long overdue is not counted on, nor is one that drains. GPUs of replicas that drain are about to
+    be free: where ``vacated``, they are places, too, so that no node is ordered for what they will have room for.
     """
     alike: dict[HostKind, list[str]] = defaultdict(list)
     for node in seen.nodes:
         ready_s = _ready_s(node, seen.leads[node.pool].node, seen.now)
         if ready_s is not None and (names is None or node.name in names):
-            alike[_kind(seen, node, ready_s)].append(node.name)
+            alike[_kind(seen, node, ready_s, vacated=vacated)].append(node.name)
     return [replace(kind, count=len(found), names=tuple(found)) for kind, found in alike.items()]
 
 
-def _kind(seen: Scene, node: Node, ready_s: float) -> HostKind:
+def _kind(seen: Scene, node: Node, ready_s: float, *, vacated: bool) -> HostKind:
     pool = seen.pools[node.pool]
     worker_lead = seen.leads[node.pool].worker
-    usable = (_usable(seen, worker, worker_lead) for worker in node.workers)
+    usable = [_usable(seen, worker, worker_lead) for worker in node.workers]
+    if vacated:
+        usable += [_vacated(seen, worker, worker_lead) for worker in node.workers]
     return _host(
         seen,
         pool,
@@ -189,6 +192,12 @@ def _kind(seen: Scene, node: Node, ready_s: float) -> HostKind:
         room=node.free_gpus,
         ready_s=ready_s,
     )
+
+
+def _vacated(seen: Scene, worker: Worker, lead: LeadTime) -> ExistingWorker | None:
+    """What replicas that drain leave free. How long they take is not known; taken for as long as a new worker."""
+    gpus = sum(one.gpus for one in worker.occupants if one.state is ReplicaState.DRAINING)
+    return ExistingWorker(worker.group, gpus, seen.tier(lead.p90_s)) if gpus else None
 
 
 def _usable(seen: Scene, worker: Worker, lead: LeadTime) -> ExistingWorker | None:

@@ -231,6 +231,16 @@ def test_the_way_down_is_replica_then_worker_then_node() -> None:
     assert target_of(once_drained, "l4").releasable == ("n2",)
 
 
+def test_what_is_kept_for_later_finds_the_room_of_a_replica_that_drains() -> None:
+    """The last replica drains, and one is to be had again within a node's lead: no second node is ordered for it."""
+    draining = node("n1", None, worker("w1", replica("r1", state=ReplicaState.DRAINING)))
+
+    plan = plan_cluster(cluster(wants([(BY_NODE, 1)]), nodes=[draining]), now=NOW)
+
+    assert (target_of(plan, "l4").nodes, target_of(plan, "l4").new) == (1, 0)
+    assert not plan.unplaced
+
+
 def test_the_least_of_pools_and_groups_is_kept_without_demand() -> None:
     given = cluster(pools=[pool(bounds=TotalBounds(2, 5))], groups=[group(min_workers=1)], nodes=[node("n1")])
 
