@@ -163,6 +163,7 @@ def _worker(pod: Json, group: str, gpus: int) -> Worker:
         since=scheduled or created or 0.0,
         created_at=created,
         image_pulled_at=_image_pulled(pod),
+        ready_at=moment(condition(pod, "Ready").get("lastTransitionTime")) if holds(pod, "Ready") else None,
         address=str(part(pod, "status").get("podIP") or "") or None,
     )
 

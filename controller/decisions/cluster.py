@@ -158,6 +158,7 @@ def _worker(told: WorkerTold) -> Worker:
         since=told.since,
         created_at=told.created_at,
         image_pulled_at=told.image_pulled_at,
+        ready_at=told.ready_at,
         address=told.name,
     )
 

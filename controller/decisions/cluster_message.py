@@ -47,6 +47,7 @@ class WorkerTold(Part):
     since: _Moment = Field(description="When it was scheduled.")
     created_at: _Moment | None = None
     image_pulled_at: _Moment | None = None
+    ready_at: _Moment | None = None
     replicas: tuple[OccupantTold, ...] = Field(default=(), max_length=1024)
 
 

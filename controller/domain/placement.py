@@ -74,6 +74,8 @@ class ClusterInput:
     coming: tuple[ComingNodes, ...] = ()
     verdicts: tuple[PoolVerdict, ...] = ()
     budget: Budget = Budget()
+    pending: tuple[tuple[str, int], ...] = ()
+    """Workers of each group that exist and have no node: each asks for one itself."""
     interval_s: float = 10.0
     """Seconds until the next plan: what can wait for that is not started now."""
     nodes_follow: bool = False
@@ -118,8 +120,8 @@ class PoolTarget:
 
     ``in_use`` nodes hold replicas or pods of others, and ``nodes`` is never below them. ``releasable`` are the
     names of empty nodes that nothing in the plan needs. ``new`` are those beyond what exists and is coming, and
-    ``called_off`` those that were coming and are not needed any more. ``vacant`` of the ``nodes`` have no worker, and
-    none is to be started on them now: they are kept, or come, for what is wanted later.
+    ``called_off`` those that were coming and are not needed any more. ``vacant`` of the ``nodes`` have no worker, none
+    is to be started on them now, and no pending one will take them: they are kept, or come, for what is wanted later.
     """
 
     pool: str

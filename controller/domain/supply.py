@@ -22,6 +22,7 @@ class Milestone(StrEnum):
     POD_CREATED = "pod_created"
     POD_SCHEDULED = "pod_scheduled"
     IMAGE_PULLED = "image_pulled"
+    WORKER_READY = "worker_ready"
     REPLICA_CREATED = "replica_created"
     WEIGHTS_LOADED = "weights_loaded"
     WARMED_UP = "warmed_up"
@@ -30,7 +31,12 @@ class Milestone(StrEnum):
 
 MILESTONES = {
     Layer.NODE: (Milestone.NODE_CREATED, Milestone.NODE_READY),
-    Layer.WORKER: (Milestone.POD_CREATED, Milestone.POD_SCHEDULED, Milestone.IMAGE_PULLED),
+    Layer.WORKER: (
+        Milestone.POD_CREATED,
+        Milestone.POD_SCHEDULED,
+        Milestone.IMAGE_PULLED,
+        Milestone.WORKER_READY,
+    ),
     Layer.REPLICA: (
         Milestone.REPLICA_CREATED,
         Milestone.WEIGHTS_LOADED,
@@ -177,9 +183,13 @@ class Leg(StrEnum):
     SCHEDULING = "scheduling"
     """From when a worker and a ready node for it exist to its binding."""
     IMAGE = "image"
+    JOIN = "join"
+    """From when a worker's own image is there until its pod is ready: it joined Ray."""
     WEIGHTS = "weights"
     """From when a replica and a worker for it exist until its weights are loaded."""
     WARM_UP = "warm_up"
+    LOADING = "loading"
+    """Weights, warm-up and admission together, where nothing tells when one of these ends and the next begins."""
     ADMISSION = "admission"
     """From the end of the warm-up to the first time it can be sent a request."""
 

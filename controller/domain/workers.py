@@ -77,8 +77,9 @@ class WorkerState(StrEnum):
 class Worker:
     """One worker pod that is scheduled to a node.
 
-    ``since`` is when it was scheduled (Unix seconds); when it was created and when its image was there is None
-    where that is not known or has not happened. ``address`` is its pod's IP, by which Serve's replicas are matched.
+    ``since`` is when it was scheduled (Unix seconds); when it was created, when its image was there and when it
+    became ready is None where that is not known or has not happened. ``address`` is its pod's IP, by which Serve's
+    replicas are matched.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Worker:
     occupants: tuple[Occupant, ...] = ()
     created_at: float | None = None
     image_pulled_at: float | None = None
+    ready_at: float | None = None
     address: str | None = None
 
     @property

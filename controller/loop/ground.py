@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controller.domain.cluster import ClusterFound
+from controller.domain.cluster import ClusterFound, GroupFound
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
 from controller.domain.nodes import Node
@@ -68,7 +68,7 @@ def grounded(
     ledger = prune(note(ledger, events), now=now)
     live = live_pools((pool.pool for pool in policy.cluster.node_pools), found.pools)
     nodes = None if occupancy is None else occupancy.nodes
-    given = _given(policy, live, nodes, ledger, now)
+    given = _given(policy, live, nodes, ledger, found.groups or (), now)
     waiting = {} if occupancy is None else occupancy.waiting
     return Ground(
         found=found,
@@ -93,7 +93,7 @@ def regrounded(ground: Ground, policy: Policy, ledger: SupplyLedger, *, now: flo
         return None
     shapes = {one.id: one.placement.shape for one in policy.deployments if one.placement is not None}
     live = live_pools((pool.pool for pool in policy.cluster.node_pools), ground.found.pools)
-    given = _given(policy, live, ground.given.nodes, ledger, now)
+    given = _given(policy, live, ground.given.nodes, ledger, ground.found.groups or (), now)
     return replace(
         ground,
         given=given,
@@ -104,12 +104,17 @@ def regrounded(ground: Ground, policy: Policy, ledger: SupplyLedger, *, now: flo
 
 
 def _given(
-    policy: Policy, live: LivePools, nodes: Sequence[Node] | None, ledger: SupplyLedger, now: float
+    policy: Policy,
+    live: LivePools,
+    nodes: Sequence[Node] | None,
+    ledger: SupplyLedger,
+    groups: Iterable[GroupFound],
+    now: float,
 ) -> ClusterInput:
     if policy.cluster is None:
         msg = "a policy without a cluster has no input for a plan of it"
         raise ValueError(msg)
-    return cluster_input(
+    given = cluster_input(
         policy.cluster,
         (),
         nodes,
@@ -119,6 +124,7 @@ def _given(
         interval_s=policy.control.interval_s,
         now=now,
     )
+    return replace(given, pending=tuple((group.name, len(group.pending)) for group in groups if group.pending))
 
 
 def _chains(

@@ -96,5 +96,6 @@ class SimulatedCluster:
             since=started_at,
             created_at=self._origin + life.ordered_at,
             image_pulled_at=started_at,
+            ready_at=started_at,
             address=worker_address(life.replica),
         )

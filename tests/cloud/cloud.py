@@ -230,7 +230,8 @@ class SimulatedCloud:
     async def _run(self) -> None:
         while True:
             try:
-                await self._step()
+                with self.clock.at_most(2 * self.step_s):
+                    await self._step()
             except ApiError as error:
                 # Somebody was faster; the next look tells.
                 if error.status not in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:

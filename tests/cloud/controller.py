@@ -180,7 +180,8 @@ class Controller:
                 break
             self.cloud.check()
             next_at = clock.monotonic() + INTERVAL_S
-            await self.loop.tick()
+            with clock.at_most(INTERVAL_S):
+                await self.loop.tick()
             await clock.sleep(max(0.0, next_at - clock.monotonic()))
         return self.records[before:]
 

@@ -107,7 +107,7 @@ async def test_a_worker_has_its_milestones_once_it_runs(cluster: Cluster) -> Non
     [worker] = found.nodes[0].workers
     assert worker.state is WorkerState.READY
     assert worker.address == "10.4.0.7"
-    assert (worker.since, worker.image_pulled_at) == (at + 1, at + 3)
+    assert (worker.since, worker.image_pulled_at, worker.ready_at) == (at + 1, at + 3, at + 5)
     assert timestamp(worker.created_at) == pod["metadata"]["creationTimestamp"]
 
 

@@ -240,6 +240,7 @@ class SimulatedCluster:
                     since=worker.created_at,
                     created_at=worker.created_at,
                     image_pulled_at=worker.ready_at if worker.ready_at <= now else None,
+                    ready_at=worker.ready_at if worker.ready_at <= now else None,
                     address=worker.address,
                 )
                 for worker in node.workers

@@ -11,6 +11,7 @@ from controller.domain.placement import ClusterInput, ClusterPlan, GroupTarget, 
 from controller.domain.workers import WorkerGroup
 from controller.planner.placement.build import Scene, node_problem, present_replicas, scene, worker_problem
 from controller.planner.placement.objective import served
+from controller.planner.placement.pending import without_pending
 from controller.planner.placement.problem import Origin, Packing, Problem, ReplicaClass
 from controller.planner.placement.program import Effort
 from controller.planner.placement.reasons import Aftermath, Hurdle
@@ -36,7 +37,11 @@ def plan_cluster(given: ClusterInput, *, now: float, effort: Effort = _NORMAL) -
         seen, {node.name for node in seen.nodes} - {one for names in released.values() for one in names}
     )
     workers, workers_solved = solve(hosting, effort)
-    pools = _pool_targets(seen, problem, packing, released, _manned(seen, hosting, workers))
+    pools = without_pending(
+        _pool_targets(seen, problem, packing, released, _manned(seen, hosting, workers)),
+        given,
+        {group.name: _new_workers(workers, group.name) for group in given.groups},
+    )
     aftermath = Aftermath.of(seen, problem, packing)
     counts = served(problem, packing)
     short = [

@@ -20,7 +20,7 @@ DEFAULTS_S = {Layer.NODE: 300.0, Layer.WORKER: 60.0, Layer.REPLICA: DEFAULT_S}
 
 _LEGS = {
     Layer.NODE: (Leg.CREATION, Leg.BOOT),
-    Layer.WORKER: (Leg.SCHEDULING, Leg.IMAGE),
+    Layer.WORKER: (Leg.SCHEDULING, Leg.IMAGE, Leg.JOIN),
     Layer.REPLICA: (Leg.WEIGHTS, Leg.WARM_UP, Leg.ADMISSION),
 }
 
@@ -58,7 +58,7 @@ def supply_leads(ledger: SupplyLedger) -> tuple[SupplyLead, ...]:
     found = []
     for (pool, layer), journeys in sorted(_journeys(ledger).items()):
         lead = _lead(journeys, layer, None)
-        legs = [(leg, [one.legs[leg] for one in journeys if leg in one.legs]) for leg in _LEGS[layer]]
+        legs = [(leg, [one.legs[leg] for one in journeys if leg in one.legs]) for leg in (*_LEGS[layer], Leg.LOADING)]
         times = tuple(_leg_time(leg, seconds) for leg, seconds in legs if seconds)
         if times:
             found.append(SupplyLead(pool=pool, layer=layer, lead=lead, legs=times))
@@ -124,4 +124,7 @@ def _journey(unit: Unit, start: float | None) -> _Journey:
     }
     end = moments[-1]
     total = end - start if start is not None and end is not None and end > start else None
+    if unit.layer is Layer.REPLICA and total is not None and not any(moments[1:-1]):
+        # Serve's replica states tell of the whole only.
+        legs = {Leg.LOADING: total}
     return _Journey(total, legs)

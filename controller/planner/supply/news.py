@@ -76,6 +76,7 @@ def _of_worker(worker: Worker, node: Node, now: float) -> Iterator[SupplyEvent]:
         Milestone.POD_CREATED: worker.created_at,
         Milestone.POD_SCHEDULED: worker.since,
         Milestone.IMAGE_PULLED: worker.image_pulled_at,
+        Milestone.WORKER_READY: worker.ready_at,
     }
     for milestone, at in times.items():
         if at is not None:

@@ -241,6 +241,24 @@ def test_what_is_kept_for_later_finds_the_room_of_a_replica_that_drains() -> Non
     assert not plan.unplaced
 
 
+@pytest.mark.parametrize(
+    ("pending", "vacant"), [pytest.param(0, 3, id="none"), pytest.param(2, 1, id="two"), pytest.param(9, 0, id="many")]
+)
+def test_nothing_is_kept_warm_for_workers_that_ask_for_nodes_themselves(pending: int, vacant: int) -> None:
+    given = replace(cluster(wants([(BY_NODE, 4)]), nodes=[busy("n1")]), pending=(("l4", pending),))
+
+    plan = plan_cluster(given, now=NOW)
+
+    assert (target_of(plan, "l4").nodes, target_of(plan, "l4").vacant) == (4, vacant)
+
+
+def test_workers_that_are_started_now_and_wait_for_the_scheduler_are_counted_once() -> None:
+    nodes = [busy("n1"), node("n2"), node("n3")]
+    given = replace(cluster(wants([(BY_REPLICA, 2), (BY_NODE, 3)]), nodes=nodes), pending=(("l4", 1),))
+
+    assert target_of(plan_cluster(given, now=NOW), "l4").vacant == 1
+
+
 def test_the_least_of_pools_and_groups_is_kept_without_demand() -> None:
     given = cluster(pools=[pool(bounds=TotalBounds(2, 5))], groups=[group(min_workers=1)], nodes=[node("n1")])
 

@@ -15,6 +15,7 @@ WAY = (
     reached("w", Milestone.POD_CREATED, 100, layer=Layer.WORKER, parent="n"),
     reached("w", Milestone.POD_SCHEDULED, 152, layer=Layer.WORKER, parent="n"),
     reached("w", Milestone.IMAGE_PULLED, 190, layer=Layer.WORKER, parent="n"),
+    reached("w", Milestone.WORKER_READY, 196, layer=Layer.WORKER, parent="n"),
     reached("r", Milestone.REPLICA_CREATED, 400, layer=Layer.REPLICA, parent="w"),
     reached("r", Milestone.WEIGHTS_LOADED, 430, layer=Layer.REPLICA, parent="w"),
     reached("r", Milestone.WARMED_UP, 450, layer=Layer.REPLICA, parent="w"),
@@ -27,14 +28,14 @@ def legs_of(kept: SupplyLedger, layer: Layer) -> dict[Leg, float]:
 
 
 def test_each_layer_takes_from_when_it_could_begin_until_it_is_of_use() -> None:
-    """The pod waited for the node from 100 to 150, the worker for a replica from 190 to 400: neither counts."""
+    """The pod waited for the node from 100 to 150, the worker for a replica from 196 to 400: neither counts."""
     kept = ledger(*WAY)
 
     assert legs_of(kept, Layer.NODE) == {Leg.CREATION: 60, Leg.BOOT: 90}
-    assert legs_of(kept, Layer.WORKER) == {Leg.SCHEDULING: 2, Leg.IMAGE: 38}
+    assert legs_of(kept, Layer.WORKER) == {Leg.SCHEDULING: 2, Leg.IMAGE: 38, Leg.JOIN: 6}
     assert legs_of(kept, Layer.REPLICA) == {Leg.WEIGHTS: 30, Leg.WARM_UP: 20, Leg.ADMISSION: 2}
     assert [(one.layer, one.lead.p50_s) for one in supply_leads(kept)] == [
-        (Layer.NODE, 150), (Layer.REPLICA, 52), (Layer.WORKER, 40)
+        (Layer.NODE, 150), (Layer.REPLICA, 52), (Layer.WORKER, 46)
     ]  # fmt: skip
 
 
@@ -44,6 +45,13 @@ def test_a_milestone_that_was_not_heard_of_is_not_guessed() -> None:
     assert legs_of(kept, Layer.REPLICA) == {Leg.WEIGHTS: 30}
     (replica,) = [one for one in supply_leads(kept) if one.layer is Layer.REPLICA]
     assert replica.lead.p50_s == 52
+
+
+def test_serves_states_alone_tell_what_loading_takes_and_not_of_which_part() -> None:
+    unheard = {Milestone.WEIGHTS_LOADED, Milestone.WARMED_UP}
+    kept = ledger(*(event for event in WAY if getattr(event, "milestone", None) not in unheard))
+
+    assert legs_of(kept, Layer.REPLICA) == {Leg.LOADING: 52}
 
 
 def test_a_node_that_nobody_ordered_has_no_lead_time_but_a_boot_time() -> None:
