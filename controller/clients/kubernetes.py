@@ -122,13 +122,18 @@ class KubernetesClient:
                 return None
             raise
 
-    async def list(self, path: str, *, labels: str = "", fields: str = "", most: int = 20_000) -> Listing:
+    async def list(
+        self, path: str, *, labels: str = "", fields: str = "", most: int = 20_000, cached: bool = False
+    ) -> Listing:
         """Read a list page by page, ``most`` items of it, by label and field selectors.
 
+        ``cached`` takes what the API server has in memory, which may be a moment old: there pods are indexed by node.
         A list that changes too fast for its pages is begun again, once. Raises UnavailableError.
         """
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         query = {key: value for key, value in selectors.items() if value}
+        if cached:
+            query["resourceVersion"] = "0"
         try:
             return await self._pages(path, most, query)
         except KubernetesRefusedError as error:
@@ -171,10 +176,12 @@ class KubernetesClient:
         items: list[Json] = []
         token = ""
         while True:
+            # What follows a page is of that page's version, and no other may be named with it.
             page = {"limit": str(min(_PAGE, most)), **query} | ({"continue": token} if token else {})
             answer = await self._call("GET", path, query=page)
             items += answer.get("items") or ()
             token = (answer.get("metadata") or {}).get("continue") or ""
+            query = {key: value for key, value in query.items() if key != "resourceVersion"}
             if not token:
                 return Listing(tuple(items))
             if len(items) >= most:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,6 +28,9 @@ NEWS_S = 3600.0
 """Events are kept for an hour by default, so no older refusal is looked for."""
 
 _MOST_EVENTS = 2000
+_NOT_OVER = "status.phase!=Succeeded,status.phase!=Failed"
+_MOST_NODES_ONE_BY_ONE, _AT_ONCE = 200, 16
+"""Up to so many nodes their pods are asked for node by node, so many at a time."""
 _T = TypeVar("_T")
 _NO_MAXIMUM = 2_147_483_647
 """What KubeRay takes an absent ``maxReplicas`` for."""
@@ -43,7 +46,8 @@ class _Failed:
 class KubernetesObserver:
     """Observes a cluster. ``policy`` names the pools and groups that matter; ``pools`` reads the cloud, if any.
 
-    Every call reads afresh, in pages that are bounded in time and size.
+    Every call reads afresh, in pages that are bounded in time and size. Of pods only those are read that matter: those
+    of the service's namespace, and those of others on nodes of the pools, node by node (all, where there are many).
     """
 
     def __init__(
@@ -64,10 +68,9 @@ class KubernetesObserver:
     async def observe(self, now: float) -> ClusterFound:
         """Read everything at once; what cannot be read is None, and ``problems`` says why."""
         policy = self._policy()
-        live, pods, nodes, events, (warm, queued), pools = await asyncio.gather(
+        live, (nodes, pods), events, (warm, queued), pools = await asyncio.gather(
             _kept(self._ray.live()),
-            _kept(self._list("/api/v1/pods", fields="status.phase!=Succeeded,status.phase!=Failed")),
-            _kept(self._list("/api/v1/nodes", labels=_any_pool(policy))),
+            self._nodes_and_pods(policy),
             _kept(self._events()),
             asyncio.gather(_kept(self._warm.read()), _kept(self._queued(policy))),
             self._read_pools(now),
@@ -80,8 +83,33 @@ class KubernetesObserver:
         if self._pools is not None:
             await self._pools.close()
 
-    async def _list(self, path: str, *, labels: str = "", fields: str = "") -> tuple[Json, ...]:
-        listing = await self._client.list(path, labels=labels, fields=fields)
+    async def _nodes_and_pods(
+        self, policy: ClusterPolicy
+    ) -> tuple[tuple[Json, ...] | _Failed, tuple[Json, ...] | _Failed]:
+        nodes = await _kept(self._list("/api/v1/nodes", labels=_any_pool(policy)))
+        if isinstance(nodes, _Failed):
+            return nodes, nodes
+        return nodes, await _kept(self._pods([name_of(node) for node in nodes]))
+
+    async def _pods(self, nodes: Sequence[str]) -> tuple[Json, ...]:
+        """Pods that are not over: all of the namespace, and those of others on these nodes."""
+        if len(nodes) > _MOST_NODES_ONE_BY_ONE:
+            return await self._list("/api/v1/pods", fields=_NOT_OVER)
+        namespace = self._ray.namespace
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def others(node: str) -> tuple[Json, ...]:
+            async with gate:
+                fields = f"{_NOT_OVER},spec.nodeName={node},metadata.namespace!={namespace}"
+                return await self._list("/api/v1/pods", fields=fields, cached=True)
+
+        ours, *found = await asyncio.gather(
+            self._list(f"/api/v1/namespaces/{namespace}/pods", fields=_NOT_OVER), *map(others, nodes)
+        )
+        return (*ours, *(pod for listed in found for pod in listed))
+
+    async def _list(self, path: str, *, labels: str = "", fields: str = "", cached: bool = False) -> tuple[Json, ...]:
+        listing = await self._client.list(path, labels=labels, fields=fields, cached=cached)
         if listing.cut:
             msg = f"{path} has more than {len(listing.items)} items; they are not all read"
             raise UnavailableError(msg)

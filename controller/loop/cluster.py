@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ from controller.domain.cluster_record import ClusterRecord
 from controller.domain.layer import Layer
 from controller.domain.placement import ClusterInput, ClusterPlan
 from controller.domain.plan import Decision, OutcomeStatus
+from controller.domain.pools import NodePool
 from controller.domain.state import PlannerState
 from controller.domain.workers import WorkerGroup
 from controller.loop.acting import Standby
@@ -167,7 +169,7 @@ def on_ground(
 ) -> tuple[PlannedCluster, Plan, PlannerState]:
     """Give replicas what has a place in a plan, and say what is to be set."""
     if mode is Mode.GUIDED:
-        plan = opened(plan, given.groups)
+        plan = opened(plan, given)
     decided, state = housed(thought.plan, thought.state, before, plan, ground.elsewhere)
     steps = _steps(ground.found, plan, decided.decisions)
     acts = LayerActs(tuple(step for step in steps if step.layer is not Layer.REPLICA), levers)
@@ -177,15 +179,58 @@ def on_ground(
     return cluster, decided, state
 
 
-def opened(plan: ClusterPlan, groups: Iterable[WorkerGroup]) -> ClusterPlan:
-    """Leave every worker group the policy's most: Serve's own autoscaler may need it when the controller is gone."""
-    most = {group.name: group.max_workers for group in groups}
-    return replace(
-        plan,
-        groups=tuple(
-            replace(target, max_workers=max(target.max_workers, most.get(target.group, 0))) for target in plan.groups
-        ),
+def opened(plan: ClusterPlan, given: ClusterInput) -> ClusterPlan:
+    """Let worker groups grow beyond the plan: Serve's own autoscaler may need it when the controller is gone.
+
+    Each up to the policy's most; where there is a budget, one worker of each group after the other, as long as what
+    the plan leaves of the budget pays for it in the dearest pool that it may run in.
+    """
+    groups = {group.name: group for group in given.groups}
+    most = {target.group: target.max_workers for target in plan.groups}
+    left = _left_of_budget(plan, given)
+    costs = {name: (group.gpus_per_worker, _dearest(group, given.pools)) for name, group in groups.items()}
+    growing = [name for name in sorted(most) if name in groups]
+    while growing:
+        growing = [name for name in growing if most[name] < groups[name].max_workers and left.pays(*costs[name])]
+        for name in growing:
+            if left.pays(*costs[name]):
+                left = left.less(*costs[name])
+                most[name] += 1
+    return replace(plan, groups=tuple(replace(target, max_workers=most[target.group]) for target in plan.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is left of a budget."""
+
+    gpus: float
+    cost: float
+
+    def pays(self, gpus: int, cost: float) -> bool:
+        return gpus <= self.gpus and cost <= self.cost
+
+    def less(self, gpus: int, cost: float) -> _Left:
+        return _Left(self.gpus - gpus, self.cost - cost)
+
+
+def _left_of_budget(plan: ClusterPlan, given: ClusterInput) -> _Left:
+    pools = {pool.name: pool for pool in given.pools}
+    nodes = [(pools[target.pool], target.nodes) for target in plan.pools if target.pool in pools]
+    gpus, cost = given.budget.gpus, given.budget.cost_per_hour
+    return _Left(
+        math.inf if gpus is None else gpus - sum(pool.gpus_per_node * count for pool, count in nodes),
+        math.inf if cost is None else cost - sum(pool.node_cost * count for pool, count in nodes),
     )
+
+
+def _dearest(group: WorkerGroup, pools: Iterable[NodePool]) -> float:
+    """Cost per hour of one worker where it costs most."""
+    able = (
+        pool
+        for pool in pools
+        if pool.accelerator == group.accelerator and (not group.node_pools or pool.name in group.node_pools)
+    )
+    return max((pool.node_cost / pool.gpus_per_node * group.gpus_per_worker for pool in able), default=0.0)
 
 
 def _steps(found: ClusterFound, plan: ClusterPlan, decisions: Sequence[Decision]) -> tuple[LayerStep, ...]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from controller.clients.kubernetes import Listing
 from controller.clients.warm_capacity import WarmCapacityStore
 from controller.clock import SystemClock
 from controller.collectors.cluster import KubernetesObserver
@@ -11,7 +16,7 @@ from controller.domain.pools import PoolStatus, VerdictKind
 from controller.domain.supply import Refusal
 from controller.domain.workers import WorkerState
 from controller.policy.cluster import ClusterPolicy
-from tests.kubernetes_api import Cluster, timestamp, worker_group
+from tests.kubernetes_api import Cluster, fresh_namespace, timestamp, worker_group
 
 
 def policy(cluster: Cluster) -> ClusterPolicy:
@@ -74,6 +79,36 @@ async def test_nodes_workers_and_groups_are_found_with_what_others_hold(cluster:
     assert (group.name, group.min_workers, group.max_workers, group.replicas) == ("l4", 1, 3, 1)
     assert [worker.name for worker in group.pending] == ["w1"]
     assert "nodes are available" in group.pending[0].detail
+
+
+async def test_pods_of_others_are_read_on_nodes_of_the_pools_and_nowhere_else(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cluster.ray_cluster()
+    gpu = await cluster.node("n0", pool="gpu", gpus=4)
+    elsewhere = await cluster.node("n1", pool="another", gpus=4)
+    async with fresh_namespace() as others:
+        await others.pod("foreign", gpus=3, nodeName=gpu["metadata"]["name"])
+        for number in range(5):
+            await others.pod(f"crowd{number}", gpus=0, nodeName=elsewhere["metadata"]["name"])
+        read: list[str] = []
+        listed = cluster.client.list
+
+        async def counted(path: str, **selectors: Any) -> Listing:
+            found = await listed(path, **selectors)
+            read.extend(name for one in found.items if path.endswith("/pods") and (name := one["metadata"]["name"]))
+            return found
+
+        monkeypatch.setattr(cluster.client, "list", counted)
+        one_by_one = await observe(cluster)
+        monkeypatch.setattr("controller.collectors.cluster._MOST_NODES_ONE_BY_ONE", 0)
+        assert "foreign" in read
+        assert not [name for name in read if name.startswith("crowd")]
+
+        at_once = await observe(cluster)
+
+    assert [node.foreign_gpus for node in one_by_one.nodes or ()] == [3]
+    assert one_by_one.nodes == at_once.nodes
 
 
 async def test_a_worker_has_its_milestones_once_it_runs(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from tests.cloud.pools import Pool
 from tests.cloud.serve import App
 from tests.cloud.side_by_side import SideBySide
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 side_by_side = SideBySide(at_most=4)
 
 

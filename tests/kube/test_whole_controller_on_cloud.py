@@ -25,7 +25,7 @@ from tests.cloud.side_by_side import SideBySide
 from tests.cloud.signals import Load
 from tests.serve_rest import CHAT
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 side_by_side = SideBySide(at_most=4)
 
 QUIET, FULL = 3.0, 15.0

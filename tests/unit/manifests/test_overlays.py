@@ -75,6 +75,22 @@ def test_the_policys_groups_are_the_services_with_as_many_gpus(overlay: str) -> 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", ["gke-standard", "gke-autopilot"])
+def test_no_pod_with_streams_is_moved_to_empty_a_node(overlay: str) -> None:
+    [service] = of_kind(overlay, "RayService")
+    config = service["spec"]["rayClusterConfig"]
+    templates = [one["template"] for one in (config["headGroupSpec"], *config["workerGroupSpecs"])]
+
+    told = {
+        template["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] for template in templates
+    }
+    delays = [one["spec"]["autoscalingPolicy"] for one in of_kind(overlay, "ComputeClass")]
+
+    assert told == {"false"}
+    assert delays == [{"consolidationDelayMinutes": 10}] * (overlay == "gke-autopilot")
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", ["gke-standard", "gke-autopilot"])
 def test_every_pool_of_the_policy_can_be_kept_warm_and_no_other_name_is_allowed(overlay: str) -> None:
     [role] = [one for one in of_kind(overlay, "Role") if one["metadata"]["name"] == "foreserve-warm-capacity"]
     names = {name_of_pool(pool.name) for pool in policy_of(overlay).cluster.node_pools}
