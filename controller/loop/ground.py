@@ -68,7 +68,7 @@ def grounded(
     ledger = prune(note(ledger, events), now=now)
     live = live_pools((pool.pool for pool in policy.cluster.node_pools), found.pools)
     nodes = None if occupancy is None else occupancy.nodes
-    given = _given(policy, live, nodes, ledger, found.groups or (), now)
+    given = _given(policy, live, nodes, ledger, found.groups, now=now)
     waiting = {} if occupancy is None else occupancy.waiting
     return Ground(
         found=found,
@@ -93,7 +93,7 @@ def regrounded(ground: Ground, policy: Policy, ledger: SupplyLedger, *, now: flo
         return None
     shapes = {one.id: one.placement.shape for one in policy.deployments if one.placement is not None}
     live = live_pools((pool.pool for pool in policy.cluster.node_pools), ground.found.pools)
-    given = _given(policy, live, ground.given.nodes, ledger, ground.found.groups or (), now)
+    given = _given(policy, live, ground.given.nodes, ledger, ground.found.groups, now=now)
     return replace(
         ground,
         given=given,
@@ -108,7 +108,8 @@ def _given(
     live: LivePools,
     nodes: Sequence[Node] | None,
     ledger: SupplyLedger,
-    groups: Iterable[GroupFound],
+    groups: Iterable[GroupFound] | None,
+    *,
     now: float,
 ) -> ClusterInput:
     if policy.cluster is None:
@@ -124,7 +125,7 @@ def _given(
         interval_s=policy.control.interval_s,
         now=now,
     )
-    return replace(given, pending=tuple((group.name, len(group.pending)) for group in groups if group.pending))
+    return replace(given, pending=tuple((group.name, len(group.pending)) for group in groups or () if group.pending))
 
 
 def _chains(
