@@ -115,12 +115,14 @@ def _compared(here: Here, one: str, other: str, place: tuple[int, int], name: st
 
 
 def _beside(here: Here, one: str, other: str, place: tuple[int, int], name: str) -> float | None:
+    """Return the median, over companies in which both were up, of the ratio of their medians."""
     ours, theirs = here.get((one, *place), ()), here.get((other, *place), ())
-    for company in sorted({_company(run) for run in ours} & {_company(run) for run in theirs}):
-        left = [run for run in ours if _company(run) == company]
-        right = [run for run in theirs if _company(run) == company]
-        return _median(left, name) / _median(right, name)
-    return None
+    ratios = [
+        _median((run for run in ours if _company(run) == company), name)
+        / _median((run for run in theirs if _company(run) == company), name)
+        for company in {_company(run) for run in ours} & {_company(run) for run in theirs}
+    ]
+    return median(ratios) if ratios else None
 
 
 def _company(run: Mapping[str, Any]) -> tuple[str, ...]:
