@@ -26,10 +26,10 @@ from benchmarks.serving import Plan, plain_engines, ray_ways
 from serving.tiny_model import make
 
 _KINDS = (
-    ("haproxy", "HAProxy"),
     ("closed_loop", "client"),
     ("EngineCore", "engine"),
     ("VLLM::Worker", "engine's worker"),
+    ("OpenAiIngress", "OpenAI ingress"),
     ("ServeReplica", "HTTP server of the engine"),
     ("api_server", "HTTP server of the engine"),
     ("serving.simulated.plain", "HTTP server of the engine"),
@@ -45,8 +45,10 @@ _SHOWN = 14
 
 def kind(process: psutil.Process) -> str:
     """Say what a process is for."""
+    if process.name() == "haproxy":
+        return "HAProxy"
     line = " ".join(process.cmdline())
-    return next((name for part, name in _KINDS if part in line or part == process.name()), "everything else")
+    return next((name for part, name in _KINDS if part in line), "everything else")
 
 
 def cpu_seconds() -> dict[int, tuple[str, float]]:
@@ -87,7 +89,7 @@ def _sampled(way: str, processes: dict[int, tuple[str, float]], program: str, se
         return ""
     busiest = max(pids, key=lambda pid: processes[pid][1])
     with tempfile.NamedTemporaryFile() as out:
-        command = [program, "record", "-p", str(busiest), "-d", f"{seconds:.0f}", "-r", "200", "-f", "raw"]
+        command = [program, "record", "-p", str(busiest), "-d", f"{seconds:.0f}", "-r", "200", "--gil", "-f", "raw"]
         subprocess.run([*command, "-o", out.name], check=True, capture_output=True)
         stacks = [line.rpartition(" ") for line in Path(out.name).read_text().splitlines()]
     own: Counter[str] = Counter()
