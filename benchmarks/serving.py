@@ -112,6 +112,8 @@ class Plan:
         for count in self.replicas:
             for group in TOGETHER.get(self.engine, (WAYS,)):
                 ways = tuple(way for way in group if way in self.ways)
+                if len(ways) < min(2, len(self.ways)):
+                    continue  # nothing to compare with
                 cells = [
                     Cell(way=way, together=group, replicas=count, users=users, turn=turn)
                     for turn in rounds
