@@ -78,10 +78,11 @@ def _engine(cells: Cells, engine: str) -> str:
     head = (
         f"### {ENGINES[engine]}\n\n"
         f"Medians of {counted} rounds; load average before a run {min(loads):.1f} to {max(loads):.1f}; "
-        f"{failed} failed requests in all. Throughput ratio (ratio of p99 TTFT):"
+        f"{failed} failed requests in all."
     )
     apart = "" if all("together" not in one or len(one["together"]) == len(NAMES) for one in _runs(here)) else _APART
-    return "\n\n".join([head + apart, _ratios(here), _table(here), _chart(here)])
+    head = f"{head}{apart} Throughput ratio (ratio of p99 TTFT):"
+    return "\n\n".join([head, _ratios(here), _table(here), _chart(here)])
 
 
 def _runs(here: Here) -> Iterable[Mapping[str, Any]]:
