@@ -85,11 +85,11 @@ class ConfigMapHandOver:
         try:
             written = await (self._create(body) if self._version is None else self._replace(body))
         except KubernetesRefusedError as error:
-            self._version = None
+            if error.status == HTTPStatus.NOT_FOUND:
+                self._version = None
             if error.status != HTTPStatus.CONFLICT:
                 raise
-            msg = f"ConfigMap {self._namespace}/{self._name} was written by somebody else since; it is read again"
-            raise HandOverError(msg) from None
+            written = await self._write_again(body)
         self._version, self._last = str(written["metadata"]["resourceVersion"]), plain
 
     async def take(self) -> HandedOver | None:
@@ -113,6 +113,16 @@ class ConfigMapHandOver:
             self._version = None
             raise HandOverError(msg)
         return left
+
+    async def _write_again(self, body: Json) -> Json:
+        """Write over our own write of this term, whose answer was lost; nobody else's. Raises HandOverError."""
+        found = await self._client.find(f"{self._maps}/{self._name}")
+        notes = {} if found is None else found["metadata"].get("annotations") or {}
+        if found is None or notes.get(TERM) != str(self._leadership.term):
+            msg = f"ConfigMap {self._namespace}/{self._name} was written by somebody else since: term {notes.get(TERM)}"
+            raise HandOverError(msg)
+        self._version = str(found["metadata"]["resourceVersion"])
+        return await self._replace(body)
 
     async def _create(self, body: Json) -> Json:
         return await self._client.create(self._maps, body)

@@ -25,7 +25,7 @@ lease taken out, it finds a write by the one that does not lead.
 | fault | what must hold | observed | recovery |
 |---|---|---|---|
 """
-_COMMAND = "python -m pytest tests/chaos --reliability-report docs/reliability.md"
+_COMMAND = "KUBECONFIG=... python -m pytest tests/chaos --reliability-report docs/reliability.md"
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,19 @@ class Write:
 
 @dataclass
 class ApiProxy:
-    """Use as ``async with ApiProxy(server, clock) as proxy: ... proxy.url``. ``gone`` drops every connection."""
+    """Use as ``async with ApiProxy(server, clock) as proxy: ... proxy.url``. ``gone`` drops every connection.
+
+    The next requests are answered by ``refusals`` instead, ``always`` by one status; of ``lost`` writes that are
+    carried out the answer does not come back.
+    """
 
     server: Server
     clock: ScaledClock
     url: str = ""
     gone: bool = False
+    refusals: list[int] = field(default_factory=list)
+    always: int | None = None
+    lost: int = 0
     writes: list[Write] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
     _runner: web.AppRunner | None = None
@@ -82,6 +89,9 @@ class ApiProxy:
         if self.gone and request.transport is not None:
             request.transport.close()
             return web.Response(status=503)
+        refused = self.always or (self.refusals.pop(0) if self.refusals else None)
+        if refused is not None:
+            return web.json_response({"kind": "Status", "message": "not now"}, status=refused)
         body = await request.read()
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         async with self._session.request(
@@ -92,6 +102,9 @@ class ApiProxy:
         if request.method != "GET":
             content = json.loads(body) if body else None
             self.writes.append(Write(self.clock.now(), request.method, request.path, content, status))
+            if self.lost:
+                self.lost -= 1
+                return web.json_response({"kind": "Status", "message": "timeout"}, status=504)
         return web.Response(status=status, text=_TIME.sub(self._moved, text), content_type=kind)
 
     def _moved(self, found: re.Match[str]) -> str:
