@@ -49,12 +49,11 @@ deployments:
 """
 
 
-def run(cluster: ServingCluster, folder: Path, *, rps: float, seconds: float) -> None:
+def run(cluster: ServingCluster, folder: Path, *, rps: float, calm_s: float, seconds: float) -> None:
     """Deploy two, announce thirty, send traffic, and watch."""
     (application,) = yaml.safe_load((ROOT / "manifests/examples/serving/fleet.local.yaml").read_text())["applications"]
     application["args"] |= {"num_replicas": 2}
     cluster.put([application])
-    calm_s = 90.0
     peak_at = CLOCK.now() + calm_s
     (folder / "policy.yaml").write_text(policy(peak_at, seconds))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESERVE_")}
@@ -107,10 +106,11 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rps", type=float, default=20.0, help="requests per second in the peak; a tenth before it")
+    parser.add_argument("--calm", type=float, default=90.0, help="seconds before the peak")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the peak")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, serving_cluster(Path(scratch), free_ports()) as cluster:
-        run(cluster, Path(scratch), rps=wanted.rps, seconds=wanted.seconds)
+        run(cluster, Path(scratch), rps=wanted.rps, calm_s=wanted.calm, seconds=wanted.seconds)
 
 
 if __name__ == "__main__":
