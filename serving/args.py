@@ -134,6 +134,9 @@ class LLMArgs(_Args):
         if self.lora is not None and self.router is Router.HAPROXY:
             msg = "router haproxy reads no request body, so it finds no adapter; set router: least_busy"
             raise ValueError(msg)
+        if self.lora is not None and self.router is Router.PREFIX:
+            msg = "router prefix and lora do not go together: Ray 2.60 then never answers; set router: least_busy"
+            raise ValueError(msg)
         if self.backend is not Backend.GPU and self.tensor_parallel_size * self.pipeline_parallel_size > 1:
             msg = f"backend {self.backend} has no GPUs to share; leave tensor and pipeline parallel sizes at 1"
             raise ValueError(msg)

@@ -25,13 +25,10 @@ _COUNTED = re.compile(
 )
 
 
-def application() -> dict[str, Any]:
-    """Both shipped examples in one, because each engine takes half a minute to start here."""
-    prefix, lora = (
-        yaml.safe_load((ROOT / f"manifests/examples/serving/{name}.local.yaml").read_text())["applications"][0]
-        for name in ("prefix", "lora")
-    )
-    return dict(lora) | {"args": lora["args"] | prefix["args"] | {"model_source": str(MODEL)}}
+def example(name: str) -> dict[str, Any]:
+    (found,) = yaml.safe_load((ROOT / f"manifests/examples/serving/{name}.local.yaml").read_text())["applications"]
+    found["args"]["model_source"] = str(MODEL)
+    return dict(found) | {"name": name, "route_prefix": f"/{name}"}
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +42,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingCluster
     reads = environment.variables(environment.BODY_ROUTING)
     found = environment.variables(environment.local_bucket(bucket.server_port))
     with serving_cluster(tmp_path_factory.mktemp("engines"), free_ports(), **reads, **found) as started:
-        started.put([application()], within_s=300)
+        started.put([example("lora"), example("prefix")], within_s=300)
         yield started
     bucket.shutdown()
     bucket.server_close()
 
 
-def say(cluster: ServingCluster, model: str, words: str) -> tuple[int, str]:
+def say(cluster: ServingCluster, route: str, model: str, words: str) -> tuple[int, str]:
     body = {"model": model, "messages": [{"role": "user", "content": words}], "max_tokens": 16, "temperature": 0}
     wanted = urllib.request.Request(
-        f"{cluster.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"{cluster.url}/{route}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
         with urllib.request.urlopen(wanted, timeout=60) as answer:
@@ -82,7 +79,7 @@ def test_requests_that_begin_alike_meet_on_one_replica(cluster: ServingCluster) 
     for words in ("the quick brown fox jumps over the lazy dog ", "ray serve llm with vllm behind haproxy "):
         before = _by_replica(cluster, "request_success")
         for turn in range(6):
-            assert say(cluster, "tiny", f"{words * 10} {turn}")[0] == 200
+            assert say(cluster, "prefix", "tiny", f"{words * 10} {turn}")[0] == 200
 
         def counted(before: Mapping[str, float] = before) -> bool:
             return sum(_rose(_by_replica(cluster, "request_success"), before).values()) >= 6
@@ -100,8 +97,8 @@ def test_requests_that_begin_alike_meet_on_one_replica(cluster: ServingCluster) 
 
 
 def test_each_adapter_answers_in_its_own_way(cluster: ServingCluster) -> None:
-    answers = {model: say(cluster, model, "the lazy dog") for model in ("tiny", "tiny:formal", "tiny:terse")}
+    answers = {model: say(cluster, "lora", model, "the lazy dog") for model in ("tiny", "tiny:formal", "tiny:terse")}
 
     assert [status for status, _ in answers.values()] == [200, 200, 200], answers
     assert len({text for _, text in answers.values()}) == 3
-    assert say(cluster, "tiny:nobody", "the lazy dog")[0] == 404
+    assert say(cluster, "lora", "tiny:nobody", "the lazy dog")[0] == 404
