@@ -44,6 +44,10 @@ def test_arguments_in_the_config_are_those_that_the_builder_takes() -> None:
             {"model_id": "m", "model_source": "/m", "lora": {"dynamic_lora_loading_path": "/l"}}, id="blind to adapters"
         ),
         pytest.param(
+            {"model_id": "m", "model_source": "/m", "router": "prefix", "lora": {"dynamic_lora_loading_path": "/l"}},
+            id="prefixes with adapters",
+        ),
+        pytest.param(
             {
                 "model_id": "m",
                 "model_source": "/m",
