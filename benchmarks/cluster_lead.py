@@ -66,6 +66,7 @@ class Ramp:
 RAMPS = (
     Ramp(name="morning", day="sg_mid", scale=2.0, from_s=26_400.0, to_s=36_000.0),
     Ramp(name="flash crowd", day="flash_wc98", scale=3.0, from_s=22_800.0, to_s=30_600.0),
+    Ramp(name="forenoon", day="sg_largeA", scale=2.0, from_s=30_000.0, to_s=39_600.0),
 )
 
 

@@ -73,10 +73,10 @@ def placed(
     considered: Considered,
 ) -> Placed:
     """Plan the cluster for a plan of replicas, as a tick does; ``state`` is the memory after that plan."""
-    _, demands, state = asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=considered.at)
-    given = replace(ground.given, demands=demands)
+    asked = asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=considered.at)
+    given = replace(ground.given, demands=asked.demands)
     cluster = plan_cluster(given, now=considered.at, effort=Effort(seconds=_LONGEST_S))
-    bounded, _ = housed(plan, state, considered.state, cluster, ground.elsewhere)
+    bounded, _ = housed(plan, asked.state, considered.state, cluster, ground.elsewhere, startable=asked.startable)
     return Placed(bounded, given, cluster)
 
 

@@ -183,7 +183,7 @@ def check_policy(loaded: LoadedPolicy) -> LoadedPolicy:
 def _placed(
     ground: Ground, thought: Thought, before: PlannerState, *, now: float
 ) -> tuple[PlannedCluster, Plan, PlannerState]:
-    given = replace(ground.given, demands=thought.demands)
+    given = replace(ground.given, demands=thought.asked.demands)
     plan = plan_cluster(given, now=now, effort=_EFFORT)
     return on_ground(ground, given, plan, thought=thought, before=before, levers={}, mode=Mode.DIRECT, solve_s=0.0)
 

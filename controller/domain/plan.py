@@ -56,6 +56,8 @@ class Reason(StrEnum):
     """Somebody asked for more replicas than the policy's least."""
     NO_PLACE = "no_place"
     """Further replicas have no worker to run on yet; they wait for workers and nodes."""
+    NODE_READY = "node_ready"
+    """A node is kept for what is foreseen, and a replica on it costs nothing more."""
     UNSETTLED = "unsettled"
     """Replicas are being updated or stopped; nothing is lowered meanwhile."""
 

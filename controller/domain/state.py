@@ -55,6 +55,8 @@ class DeploymentMemory:
     """What was learned about its engines."""
     ahead: tuple[tuple[Layer, tuple[tuple[float, int], ...]], ...] = ()
     """(time, replicas) that each layer was found to need of late, oldest first, as far as it still counts."""
+    rising: tuple[tuple[Layer, tuple[tuple[float, int], ...]], ...] = ()
+    """(since, replicas): since when without a break at least so many are foreseen for each layer, both ascending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ REASONS: dict[Reason, str] = {
     Reason.HELD: "Somebody asked to lower nothing for a while.",
     Reason.RAISED_FLOOR: "Somebody asked for more replicas than the policy's least for a while.",
     Reason.NO_PLACE: "Further replicas have no worker to run on yet; they wait for workers and nodes.",
+    Reason.NODE_READY: "A node is kept for what is foreseen; a replica on it costs nothing more, and is ready sooner.",
     Reason.UNSETTLED: "Replicas are being updated or stopped; nothing is lowered meanwhile.",
 }
 """What each reason means to an operator, and which key of the policy it comes from."""

@@ -47,6 +47,7 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
         Reason.MAX_STEP_UP,
         Reason.BUDGET,
         Reason.NO_PLACE,
+        Reason.NODE_READY,
     ),
     Action.SCALE_DOWN: (
         Reason.DEMAND,
@@ -65,6 +66,7 @@ _USUAL_REASONS: dict[Action, tuple[Reason, ...]] = {
         Reason.DRAIN_WAIT,
         Reason.BUDGET,
         Reason.NO_PLACE,
+        Reason.NODE_READY,
         Reason.PAUSED,
         Reason.FROZEN,
         Reason.HELD,

@@ -77,7 +77,7 @@ class PlannedCluster:
         return ClusterRecord(
             pools=pools_seen(self.given, found),
             groups=groups_seen(self.given.groups, self.given.nodes, found.groups),
-            needs=self.thought.needs,
+            needs=self.thought.asked.needs,
             elsewhere=tuple((name, count) for name, count in sorted(self.ground.elsewhere.items()) if count),
             plan=self.plan,
             steps=self.steps,
@@ -144,7 +144,7 @@ async def planned(
 
     ``before`` is the memory before the thought. The search for a plan ends by its own limits.
     """
-    given = replace(ground.given, demands=thought.demands)
+    given = replace(ground.given, demands=thought.asked.demands)
     effort = Effort(seconds=min(_AT_MOST_S, _SHARE_OF_INTERVAL * interval_s))
     began = clock.monotonic()
     try:
@@ -170,7 +170,9 @@ def on_ground(
     """Give replicas what has a place in a plan, and say what is to be set."""
     if mode is Mode.GUIDED:
         plan = opened(plan, given)
-    decided, state = housed(thought.plan, thought.state, before, plan, ground.elsewhere)
+    decided, state = housed(
+        thought.plan, thought.state, before, plan, ground.elsewhere, startable=thought.asked.startable
+    )
     steps = _steps(ground.found, plan, decided.decisions)
     acts = LayerActs(tuple(step for step in steps if step.layer is not Layer.REPLICA), levers)
     cluster = PlannedCluster(

@@ -22,7 +22,7 @@ from controller.loop.ground import Ground
 from controller.planner.capacity import WORK_SIGNALS, capacity, full_load_of, work_history
 from controller.planner.decide import PlanInput
 from controller.planner.lead import lead_time
-from controller.planner.needs import Ahead
+from controller.planner.needs import LASTING_S, Ahead
 from controller.planner.size import sizing_signals
 from controller.planner.supply.waiting import Chain
 from controller.planner.sustained import SUSTAINED_S, sustained
@@ -133,7 +133,7 @@ def ahead_of(
         forecasts, unavailable = foresight.forecasts(
             given.policy,
             sizing_signals(given.snapshot, given.capacity),
-            horizon_s=due_s + interval_s,
+            horizon_s=due_s + LASTING_S + interval_s,
             history_of=_with_work_history(given.policy, learned, history_of),
             now=now,
             announced_of=announced,

@@ -17,7 +17,7 @@ from controller.loop.ground import Ground
 from controller.loop.outlook import ahead_of, lead_times, plan_inputs, work_included
 from controller.loop.step_timer import StepTimer
 from controller.planner.decide import Plan, PlanInput, decide
-from controller.planner.needs import Ahead, demand_of, layer_needs, weights
+from controller.planner.needs import Ahead, demand_of, layer_needs, startable, weights
 from controller.policy.model import Policy
 
 
@@ -37,19 +37,31 @@ class Considered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What each layer is to carry for a plan of replicas, and the memory after it.
+
+    ``demands`` is what is asked of the cluster. So many replicas as ``startable`` may run where nodes are kept for them;
+    none are told where a budget is divided among those decided.
+    """
+
+    state: PlannerState
+    needs: tuple[LayerNeed, ...] = ()
+    demands: tuple[ReplicaDemand, ...] = ()
+    startable: Mapping[DeploymentId, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
     """What came of one tick's thinking: the snapshots with demand as work, the plan, and the memory after it.
 
-    ``considered`` is what the plan was made from, ``needs`` those of each deployment and layer.
+    ``considered`` is what the plan was made from, ``asked`` what it asks of the cluster, where one is seen.
     """
 
     snapshots: tuple[Snapshot, ...]
     plan: Plan
     state: PlannerState
     considered: Considered
-    needs: tuple[LayerNeed, ...] = ()
-    demands: tuple[ReplicaDemand, ...] = ()
-    """What the plan asks of the cluster, where one is seen."""
+    asked: Asked
 
 
 def think(
@@ -89,8 +101,8 @@ def think(
     with timer.step("decide"):
         considered = Considered(at=now, policy=policy, inputs=inputs, state=state, ground=ground, ahead=ahead)
         plan, state = decide(inputs, state, now=now, budget=policy.budget)
-        needs, demands, state = asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=now)
-    return Thought(snapshots=snapshots, plan=plan, state=state, considered=considered, needs=needs, demands=demands)
+        asked = asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=now)
+    return Thought(snapshots=snapshots, plan=plan, state=asked.state, considered=considered, asked=asked)
 
 
 def _ahead(
@@ -130,20 +142,23 @@ def asked_of_layers(
     ground: Ground | None,
     state: PlannerState,
     now: float,
-) -> tuple[tuple[LayerNeed, ...], tuple[ReplicaDemand, ...], PlannerState]:
-    """Return what each layer is to carry for a plan of replicas, the demand on the cluster, and the memory of both."""
+) -> Asked:
+    """Return what a plan of replicas asks of workers and nodes; nothing without a cluster."""
     if ground is None:
-        return (), (), state
+        return Asked(state=state)
     counts = weights({one.id: (one.priority, one.weight) for one in policy.deployments})
     memories = dict(state.deployments)
     found: list[LayerNeed] = []
     demands: list[ReplicaDemand] = []
+    starts: dict[DeploymentId, int] = {}
     for given, decision in zip(inputs, plan.decisions, strict=True):
         name = decision.id
         if name not in ahead:
             continue
         needs, memories[name] = layer_needs(given, decision, ahead[name], memories[name], now=now)
         found += needs
+        if policy.budget is None:
+            starts[name] = startable(given, decision, memories[name], now=now)
         demands.append(
             demand_of(
                 ground.shapes[name],
@@ -153,8 +168,5 @@ def asked_of_layers(
                 weight=counts[name],
             )
         )
-    return (
-        tuple(found),
-        tuple(demands),
-        replace(state, deployments=tuple(sorted(memories.items(), key=lambda entry: entry[0]))),
-    )
+    memory = tuple(sorted(memories.items(), key=lambda entry: entry[0]))
+    return Asked(state=replace(state, deployments=memory), needs=tuple(found), demands=tuple(demands), startable=starts)

@@ -1,9 +1,13 @@
-"""Replicas last: a raise goes only as far as there are places for it, and the rest waits for workers and nodes."""
+"""Replicas last: a raise goes only as far as there are places for it, and the rest waits for workers and nodes.
+
+Where nodes are kept for what is foreseen, replicas are started on them at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from controller.domain.identity import DeploymentId
 from controller.domain.placement import ClusterPlan
@@ -13,13 +17,20 @@ from controller.planner.decide import Plan
 
 
 def housed(
-    plan: Plan, state: PlannerState, before: PlannerState, cluster: ClusterPlan, elsewhere: Mapping[DeploymentId, int]
+    plan: Plan,
+    state: PlannerState,
+    before: PlannerState,
+    cluster: ClusterPlan,
+    elsewhere: Mapping[DeploymentId, int],
+    *,
+    startable: Mapping[DeploymentId, int] = MappingProxyType({}),
 ) -> tuple[Plan, PlannerState]:
     """Bound what is asked of Serve by the places on workers that run or are started now; say what the rest waits for.
 
     Never below the live target: what has no place is not asked for, but nothing that was is taken back. While the
     cluster is not planned, because it is unknown, nothing is bounded; nor is a deployment of which replicas serve
     ``elsewhere``, for then there are places that are not known. ``before`` is the memory before the plan was made.
+    Up to ``startable`` replicas run where there are places for them, also when fewer were decided.
     """
     if cluster.held is not None:
         return plan, state
@@ -30,10 +41,14 @@ def housed(
         bounded = decision
         if decision.id in places and not elsewhere.get(decision.id, 0):
             bounded = _bounded(decision, places[decision.id], _awaited(decision.id, cluster))
+            bounded = _filled(bounded, min(places[decision.id], startable.get(decision.id, 0)))
         if bounded.desired != decision.desired:
             earlier = before.memory(decision.id).attempted
             asked = earlier if bounded.action is Action.NONE else bounded.desired
             memories[decision.id] = replace(memories[decision.id], attempted=asked)
+            if (bounded.desired or 0) > (decision.desired or 0):
+                # The moment that was waited for is gone by the time that the node is given up.
+                memories[decision.id] = replace(memories[decision.id], drain_since=None)
         decisions.append(bounded)
     deployments = tuple(sorted(memories.items(), key=lambda entry: entry[0]))
     return replace(plan, decisions=tuple(decisions)), replace(state, deployments=deployments)
@@ -54,6 +69,21 @@ def _bounded(decision: Decision, places: int, awaited: str) -> Decision:
         action=Action.NONE if granted == current else decision.action,
         binding=Reason.NO_PLACE,
         steps=(*decision.steps, Step("place", granted, Reason.NO_PLACE, detail)),
+    )
+
+
+def _filled(decision: Decision, filled: int) -> Decision:
+    current, desired = decision.current, decision.desired
+    if current is None or desired is None or filled <= desired:
+        return decision
+    action = Action.NONE if filled == current else Action.SCALE_UP if filled > current else Action.SCALE_DOWN
+    detail = f"{filled - desired} more than the {desired} on nodes that are kept for what is foreseen"
+    return replace(
+        decision,
+        desired=filled,
+        action=action,
+        binding=Reason.NODE_READY,
+        steps=(*decision.steps, Step("place", filled, Reason.NODE_READY, detail)),
     )
 
 

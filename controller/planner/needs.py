@@ -18,8 +18,12 @@ from controller.domain.workers import ReplicaShape
 from controller.planner.announced import announced
 from controller.planner.capacity.error_budget import careful
 from controller.planner.decide import PlanInput
+from controller.planner.overridden import covering
 from controller.planner.size import Sizing, size
 from controller.planner.zero import NEGLIGIBLE_LOAD
+
+LASTING_S = 60.0
+"""Workers and nodes, which take minutes to come and to go, are ordered for what was foreseen so long without a break."""
 
 _PRIORITIES_TOLD, _STEP, _FINENESS = 3, 100, 10
 
@@ -40,19 +44,24 @@ def layer_needs(
     """Return a need for each entry of ``ahead``, the replica's own first, none less than the one before.
 
     The replica layer needs what was decided. The layers below need what sizing finds at their own horizon, announced
-    events included, within the limits; they give something up only after it was not needed for ``downscale_delay_s``.
-    While demand is unknown nothing is given up.
+    events included, within the limits. What is foreseen there must fit the planned load, for what these layers lack is
+    lacking for minutes, and must have been foreseen for ``LASTING_S``. They give something up only after it was not
+    needed for ``downscale_delay_s``. While demand is unknown nothing is given up.
     """
     needs: list[LayerNeed] = []
-    windows = dict(memory.ahead)
+    windows, rises = dict(memory.ahead), dict(memory.rising)
     gone = given.snapshot.status == NOT_DEPLOYED
     base = decision.desired
     for one in ahead:
-        wanted, known, why = _wanted(given, decision, one, memory, now=now)
+        wish = _wish(given, decision, one, memory, now=now)
+        if wish.known and one.layer is not Layer.REPLICA:
+            rises[one.layer] = _risen(rises.get(one.layer, ()), wish.foreseen, now)
+        wanted, why = _lasting(wish, rises.get(one.layer, ()), now)
         if gone:
             windows.pop(one.layer, None)
+            rises.pop(one.layer, None)
         elif one.layer is not Layer.REPLICA or base is None:
-            window = _window(windows.get(one.layer, ()), wanted if known else None, given, now)
+            window = _window(windows.get(one.layer, ()), wanted if wish.known else None, given, now)
             windows[one.layer] = window
             wanted, why = _held(wanted, why, window, given)
         if one.layer is Layer.REPLICA and base is not None:
@@ -61,7 +70,21 @@ def layer_needs(
         if floor > wanted:
             wanted, why = floor, f"as many as the layer above; {why}"
         needs.append(LayerNeed(id=decision.id, layer=one.layer, due_s=one.due_s, replicas=wanted, detail=why))
-    return tuple(needs), replace(memory, ahead=tuple(sorted(windows.items())))
+    return tuple(needs), replace(memory, ahead=tuple(sorted(windows.items())), rising=tuple(sorted(rises.items())))
+
+
+def startable(given: PlanInput, decision: Decision, memory: DeploymentMemory, *, now: float) -> int:
+    """Return how many replicas may run where there are nodes for them, at least what was decided.
+
+    A node that is kept for what is foreseen is paid for, so a replica on it costs nothing more and is ready sooner.
+    ``memory`` is that after ``layer_needs``: what nodes are kept for because replicas were decided does not count, or
+    one would hold the other. Not while somebody asks for something else, and nobody is woken by it.
+    """
+    current, desired, limits = decision.current, decision.desired, given.policy.limits
+    if current is None or not desired or given.policy.paused or covering(given.overrides, decision.id, now):
+        return desired or 0
+    kept = max((replicas for _, replicas in dict(memory.ahead).get(Layer.NODE, ())), default=0)
+    return max(desired, min(kept, limits.max_replicas, current + limits.max_step_up))
 
 
 def demand_of(
@@ -92,23 +115,48 @@ def weights(terms: Mapping[DeploymentId, tuple[int, float]]) -> Mapping[Deployme
     return {name: count // common for name, count in counts.items()}
 
 
-def _wanted(
-    given: PlanInput, decision: Decision, ahead: Ahead, memory: DeploymentMemory, *, now: float
-) -> tuple[int, bool, str]:
-    """Replicas that a layer should carry before any delay, whether that is known, and the arithmetic."""
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Replicas that a layer should carry by itself: ``now`` for certain, and ``foreseen``, at least as many."""
+
+    now: int
+    foreseen: int
+    detail: str
+    known: bool = True
+
+
+def _wish(given: PlanInput, decision: Decision, ahead: Ahead, memory: DeploymentMemory, *, now: float) -> _Wish:
     if given.snapshot.status == NOT_DEPLOYED:
-        return 0, True, "Serve does not have it"
+        return _Wish(0, 0, "Serve does not have it")
     if decision.desired is None:
-        return 0, False, "its target is unknown"
+        return _Wish(0, 0, "its target is unknown", known=False)
     if ahead.layer is Layer.REPLICA or given.policy.paused:
-        return decision.desired, True, f"{decision.desired} decided"
+        return _Wish(decision.desired, decision.desired, f"{decision.desired} decided")
     sizing = _sizing(given, ahead, memory, decision.desired, now)
     if decision.desired == 0 and _asleep(given, ahead, sizing):
-        return 0, True, "asleep, and nothing foreseen"
-    limits = given.policy.limits
-    replicas = max(decision.desired, min(sizing.needed, limits.max_replicas))
+        return _Wish(0, 0, "asleep, and nothing foreseen")
+    most = given.policy.limits.max_replicas
+    certain = max(sizing.reactive.replicas, 0 if sizing.scheduled is None else sizing.scheduled.replicas)
     decisive = next(step for step in sizing.steps if step.replicas == sizing.needed)
-    return replicas, sizing.complete, decisive.detail
+    return _Wish(min(certain, most), min(sizing.needed, most), decisive.detail, sizing.complete)
+
+
+def _risen(before: Iterable[tuple[float, int]], foreseen: int, now: float) -> tuple[tuple[float, int], ...]:
+    """Since when without a break at least so many are foreseen: (since, replicas), both ascending."""
+    known = [(min(since, now), replicas) for since, replicas in before]
+    since = min((since for since, replicas in known if replicas >= foreseen), default=now)
+    lower = [(start, replicas) for start, replicas in known if replicas < foreseen]
+    settled = [entry for entry in lower if entry[0] <= now - LASTING_S]
+    return (*settled[-1:], *(entry for entry in lower if entry[0] > now - LASTING_S), (since, foreseen))
+
+
+def _lasting(wish: _Wish, rise: Iterable[tuple[float, int]], now: float) -> tuple[int, str]:
+    """What is needed now, and what was foreseen for long enough; with the arithmetic."""
+    lasting = max((replicas for since, replicas in rise if since <= now - LASTING_S), default=0)
+    wanted = max(wish.now, min(wish.foreseen, lasting))
+    if wanted == wish.foreseen:
+        return wanted, wish.detail
+    return wanted, f"{wish.foreseen} not foreseen for {LASTING_S:g} s yet: {wish.detail}"
 
 
 def _sizing(given: PlanInput, ahead: Ahead, memory: DeploymentMemory, current: int, now: float) -> Sizing:
@@ -124,6 +172,7 @@ def _sizing(given: PlanInput, ahead: Ahead, memory: DeploymentMemory, current: i
         forecast_unavailable=ahead.forecast_unavailable,
         current=current,
         sustained=given.sustained,
+        lasting=True,
     )
     if not given.policy.events:
         return sizing

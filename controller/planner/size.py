@@ -96,6 +96,7 @@ def size(
     forecast_unavailable: str | None,
     current: int,
     sustained: Mapping[Signal, float] = MappingProxyType({}),
+    lasting: bool = False,
 ) -> Sizing:
     """Size by work where there is a capacity model and work is known, else by every known signal with a capacity.
 
@@ -105,6 +106,9 @@ def size(
     Where the capacity knows the full load, ``sustained`` (the signal's mean over the last minutes) must fit the
     planned load, and the reading of this moment half of the way from there to the full load: the margin between
     the two is there for noise, so noise is not counted twice.
+
+    What is foreseen may fill the fleet for a moment: its high quantile must fit the full load, its median what a moment
+    must fit. ``lasting``: it is taken to last, so its high quantile must fit the planned load.
 
     With no signal known ``current`` is held: a forecast is not carried beyond what is known. With only
     some known, the result is never below ``current``. The forecast may add to the reactive number and
@@ -119,7 +123,7 @@ def size(
         beyond = Step("forecast", current, Reason.NO_DATA, "a forecast is not carried beyond what is known")
         return Sizing(reactive=held, forecast=beyond, roomy=current, complete=False)
     now = _needs_now(known, capacity, sustained)
-    ahead = _needs_ahead(known, capacity, forecasts, quantile)
+    ahead = _needs_ahead(known, capacity, forecasts, quantile, lasting=lasting)
     floor = 0 if snapshot.idle else 1
     reactive = _reactive(max(now, key=_decisiveness), floor)
     if unknown:
@@ -155,7 +159,7 @@ def _needs_now(known: Mapping[Signal, float], capacity: Capacity, sustained: Map
 
 
 def _needs_ahead(
-    known: Mapping[Signal, float], capacity: Capacity, forecasts: Sequence[Forecast], quantile: float
+    known: Mapping[Signal, float], capacity: Capacity, forecasts: Sequence[Forecast], quantile: float, *, lasting: bool
 ) -> list[_Need]:
     """Where the full load is known, a high quantile must fit it, and the median what a moment must fit now.
 
@@ -168,8 +172,9 @@ def _needs_ahead(
         now, planned = known[forecast.signal], capacity.per_replica[forecast.signal]
         full = capacity.full.get(forecast.signal)
         high = _believed(forecast, quantile, now)
-        if full is None:
-            needs.append(_Need(forecast.signal, high, planned, quantile=quantile))
+        if full is None or lasting:
+            spare = SPARE_SHARE if full is None else SPARE_SUSTAINED_SHARE
+            needs.append(_Need(forecast.signal, high, planned, spare, quantile))
             continue
         usual = _believed(forecast, MEDIAN, now)
         spare = SPARE_SUSTAINED_SHARE

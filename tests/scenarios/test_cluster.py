@@ -66,6 +66,7 @@ async def test_a_ramp_orders_nodes_then_workers_then_replicas() -> None:
     assert first_order(world, Layer.NODE) < first_order(world, Layer.WORKER) <= replicas
     asked = [target for _, _, target in world.serve.applied]
     assert asked == sorted(asked)
+    assert Reason.NODE_READY in {of(record).decision.binding for record in world.records}
 
 
 async def test_replicas_are_asked_for_only_when_they_have_a_place() -> None:

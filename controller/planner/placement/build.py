@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,15 +88,14 @@ def node_problem(seen: Scene) -> Problem:
 
 
 def worker_problem(seen: Scene, kept: Collection[str]) -> Problem:
-    """Place what must be started by now on the ready nodes among ``kept``: which workers to have now.
+    """Place what is wanted on the ready nodes among ``kept``: which workers to have now.
 
-    A replica is left out while the next plan is early enough to start its worker.
+    What is wanted later is started now, too: the node is kept for it, so waiting would save nothing.
     """
     ready = {node.name for node in seen.nodes if node.name in kept and node.state is NodeState.READY}
-    longest_s = max((lead.worker.p90_s for lead in seen.leads.values()), default=0.0)
     hosts = [replace(kind, origin=Origin.IN_USE) for kind in _existing(seen, ready)]
     going = {node.name for node in seen.nodes} - set(kept)
-    return _problem(seen, hosts, going=going, missing_nodes={}, until_s=longest_s + seen.given.interval_s)
+    return _problem(seen, hosts, going=going, missing_nodes={})
 
 
 def _problem(
@@ -106,12 +104,11 @@ def _problem(
     *,
     going: Collection[str],
     missing_nodes: Mapping[str, int],
-    until_s: float = math.inf,
 ) -> Problem:
     useful = [kind for kind in hosts if kind.optional or kind.workers or kind.groups]
     cost_left, gpus_left = _left(seen)
     return Problem(
-        classes=_classes(seen, until_s),
+        classes=_classes(seen),
         hosts=tuple(sorted(useful, key=lambda kind: kind.sort_key)),
         groups=_group_limits(seen, going),
         tiers=len(seen.moments),
@@ -121,7 +118,7 @@ def _problem(
     )
 
 
-def _classes(seen: Scene, until_s: float) -> tuple[ReplicaClass, ...]:
+def _classes(seen: Scene) -> tuple[ReplicaClass, ...]:
     """Replicas that have no place yet, by what makes them alike.
 
     Replicas on nodes that drain are about to be lost, and draining ones leave: both count as not there.
@@ -133,7 +130,7 @@ def _classes(seen: Scene, until_s: float) -> tuple[ReplicaClass, ...]:
         strict = shape.packing is Packing.STRICT_PACK
         for wanted in sorted(demand.wanted, key=lambda wanted: wanted.due_s):
             due_s = _host_due_s(demand, wanted.due_s)
-            if wanted.replicas <= covered or due_s > until_s:
+            if wanted.replicas <= covered:
                 continue
             alike = (shape.accelerator, seen.tier(due_s), shape.gpus, strict, demand.weight)
             members[alike][demand.id] += wanted.replicas - covered

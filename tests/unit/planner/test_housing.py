@@ -8,7 +8,7 @@ import pytest
 
 from controller.domain.placement import ClusterPlan, Obstacle, PoolTarget, Unplaced
 from controller.domain.plan import Action, Reason
-from controller.domain.state import PlannerState
+from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import Plan, decide
 from controller.planner.housing import housed
 from tests.planning import CHAT, NOW, given, policy, seen
@@ -17,10 +17,9 @@ RULES = policy(limits={"min_replicas": 1, "max_replicas": 9})
 COMING = (PoolTarget(pool="l4", nodes=3, present=1, in_use=1, coming=2, new=0),)
 
 
-def planned(load: float, target: int) -> tuple[Plan, PlannerState]:
-    return decide(
-        [given(seen(load * RULES.capacity.target_ongoing_requests, target=target), RULES)], PlannerState(), now=NOW
-    )
+def planned(load: float, target: int, before: PlannerState | None = None) -> tuple[Plan, PlannerState]:
+    observed = seen(load * RULES.capacity.target_ongoing_requests, target=target)
+    return decide([given(observed, RULES)], before or PlannerState(), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +42,35 @@ def test_a_raise_goes_as_far_as_there_are_places(
 
     assert (decision.desired, decision.action, decision.binding) == (desired, action, reason)
     assert after.memory(CHAT).attempted == (desired if action is Action.SCALE_UP else None)
+
+
+@pytest.mark.parametrize(
+    ("load", "target", "places", "startable", "expected"),
+    [
+        pytest.param(1, 1, 3, 3, (3, Action.SCALE_UP, Reason.NODE_READY), id="on-nodes-that-are-kept"),
+        pytest.param(1, 1, 3, 2, (2, Action.SCALE_UP, Reason.NODE_READY), id="no-more-than-foreseen"),
+        pytest.param(1, 1, 2, 3, (2, Action.SCALE_UP, Reason.NODE_READY), id="no-more-than-there-are-nodes"),
+        pytest.param(1, 1, 3, 0, (1, Action.NONE, Reason.STEADY), id="nothing-foreseen"),
+        pytest.param(0.5, 3, 3, 3, (3, Action.NONE, Reason.NODE_READY), id="not-given-up-while-its-node-is-kept"),
+        pytest.param(0.5, 3, 3, 2, (2, Action.SCALE_DOWN, Reason.NODE_READY), id="given-up-with-its-node"),
+        pytest.param(5, 1, 3, 5, (3, Action.SCALE_UP, Reason.NO_PLACE), id="what-is-needed-now-comes-first"),
+    ],
+)
+def test_replicas_are_started_at_once_where_nodes_are_kept(
+    load: float, target: int, places: int, startable: int, expected: tuple[int, Action, Reason]
+) -> None:
+    before = PlannerState(deployments=((CHAT, DeploymentMemory(known_since=0.0, drain_since=NOW - 60)),))
+    plan, state = planned(load, target, before)
+
+    raised, after = housed(
+        plan, state, before, ClusterPlan(housed=((CHAT, places),), pools=COMING), {}, startable={CHAT: startable}
+    )
+    (decision,) = raised.decisions
+
+    assert (decision.desired, decision.action, decision.binding) == expected
+    assert after.memory(CHAT).attempted == (None if expected[1] is Action.NONE else expected[0])
+    if expected[2] is Reason.NODE_READY:
+        assert after.memory(CHAT).drain_since is None
 
 
 def test_what_is_waited_for_is_said() -> None:

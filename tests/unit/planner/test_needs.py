@@ -1,22 +1,36 @@
-"""What each layer is to carry: what is decided now, what is foreseen for later, given up late and never blindly."""
+"""What each layer is to carry: what is decided now, what is foreseen to last, given up late and never blindly."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from controller.domain.forecast import Forecast
 from controller.domain.layer import Layer
+from controller.domain.override import Override, OverrideAction
 from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.state import DeploymentMemory
-from controller.planner.needs import Ahead, demand_of, layer_needs, weights
+from controller.planner.needs import LASTING_S, Ahead, demand_of, layer_needs, startable, weights
 from tests.cluster import CHAT as PLACED
 from tests.cluster import CODE, wants
+from tests.planning import CHAT as PLANNED
 from tests.planning import NOW, decided, given, policy, seen
 
 RULES = policy(limits={"min_replicas": 1, "max_replicas": 6}, stabilisation={"downscale_delay_s": 60})
+
+
+FREEZE = Override(
+    id="ov-1",
+    action=OverrideAction.FREEZE,
+    deployment=PLANNED,
+    began_at=NOW - 10,
+    until=NOW + 50,
+    owner="alice",
+    reason="launch",
+)
 
 
 def forecast(load: float) -> Forecast:
@@ -48,6 +62,12 @@ def needed(
     return [need.replicas for need in needs], after
 
 
+def lasting(load: float, far: float | None) -> tuple[list[int], DeploymentMemory]:
+    """The needs when the same has been foreseen for long enough."""
+    _, memory = needed(load, far, at=NOW - LASTING_S)
+    return needed(load, far, memory)
+
+
 def per_replica() -> float:
     return RULES.capacity.target_ongoing_requests
 
@@ -62,11 +82,95 @@ def per_replica() -> float:
     ],
 )
 def test_each_layer_is_sized_for_its_own_horizon(load: float, far: float | None, expected: list[int]) -> None:
-    assert needed(load * per_replica(), None if far is None else far * per_replica())[0] == expected
+    assert lasting(load * per_replica(), None if far is None else far * per_replica())[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("foreseen", "expected"),
+    [
+        pytest.param({0: 3, 50: 3}, 1, id="not-for-long-enough"),
+        pytest.param({0: 3, 30: 3, 60: 3}, 3, id="for-long-enough"),
+        pytest.param({0: 3, 60: 1}, 1, id="not-any-more"),
+        pytest.param({0: 3, 30: 1, 60: 3}, 1, id="with-a-break"),
+        pytest.param({0: 2, 30: 4, 60: 3}, 2, id="the-part-that-lasted"),
+        pytest.param({0: 4, 30: 2, 60: 3}, 2, id="the-least-of-it"),
+        pytest.param({0: 5, 60: 5, 70: 3}, 5, id="held-when-it-had-lasted"),
+    ],
+)
+def test_nodes_are_ordered_for_what_is_foreseen_without_a_break(foreseen: dict[int, int], expected: int) -> None:
+    memory: DeploymentMemory | None = None
+    found: list[int] = []
+    for at, load in foreseen.items():
+        found, memory = needed(1.0, load * per_replica(), memory, at=NOW + at)
+
+    assert found[-1] == expected
+
+
+def test_while_demand_is_unknown_what_was_foreseen_goes_on_to_last() -> None:
+    _, memory = needed(1.0, 3 * per_replica())
+    blind = given(seen(Unknown("stale"), target=1), RULES)
+    _, memory = layer_needs(blind, decided(blind)[0], ahead(None), memory, now=NOW + 30)
+
+    after, _ = needed(1.0, 3 * per_replica(), memory, at=NOW + LASTING_S)
+
+    assert after == [1, 1, 3]
+
+
+def test_what_measured_demand_needs_and_what_is_announced_waits_for_nothing() -> None:
+    event = {"name": "batch", "start": "1970-01-01T02:51:40Z", "duration_s": 3600, "min_replicas": 4}
+    rules = policy(limits={"min_replicas": 1, "max_replicas": 6}, events=[event])
+    one = given(seen(1.0, target=1), rules)
+
+    soon, _ = layer_needs(one, decided(one)[0], ahead(None), DeploymentMemory(), now=NOW)
+    measured, _ = needed(3 * per_replica(), None)
+
+    assert [need.replicas for need in soon] == [1, 1, 4]
+    assert measured == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("target", "rules", "overrides", "expected"),
+    [
+        pytest.param(1, {}, (), 4, id="as-many-as-nodes-are-kept-for"),
+        pytest.param(1, {"limits": {"max_replicas": 3}}, (), 3, id="within-the-limits"),
+        pytest.param(1, {"limits": {"max_replicas": 6, "max_step_up": 2}}, (), 3, id="in-steps"),
+        pytest.param(1, {"paused": True}, (), 1, id="not-while-paused"),
+        pytest.param(None, {}, (), 0, id="unknown-target"),
+        pytest.param(1, {}, (FREEZE,), 1, id="not-while-somebody-asks-for-something-else"),
+    ],
+)
+def test_how_many_may_run_where_nodes_are_kept(
+    target: int | None, rules: dict[str, Any], overrides: tuple[Override, ...], expected: int
+) -> None:
+    one = replace(
+        given(seen(1.0, target=target), policy(**({"limits": {"max_replicas": 6}} | rules))), overrides=overrides
+    )
+    decision, _ = decided(one)
+    memory = DeploymentMemory(ahead=((Layer.NODE, ((NOW - 30, 4), (NOW, 2))),))
+
+    assert startable(one, decision, memory, now=NOW) == expected
+
+
+def test_nobody_is_woken_by_a_node() -> None:
+    one = given(seen(0.0, target=0), policy(limits={"min_replicas": 0}))
+    decision = replace(decided(one)[0], current=0, desired=0)
+    memory = DeploymentMemory(ahead=((Layer.NODE, ((NOW, 1),)),))
+
+    assert startable(one, decision, memory, now=NOW) == 0
+
+
+def test_what_is_only_decided_starts_nothing_or_it_would_hold_itself() -> None:
+    one = given(seen(1.0, target=4), RULES)
+    decision = replace(decided(one)[0], desired=4)
+
+    needs, memory = layer_needs(one, decision, ahead(None), DeploymentMemory(), now=NOW)
+
+    assert [need.replicas for need in needs] == [4, 4, 4]
+    assert startable(one, replace(decision, desired=1), memory, now=NOW) == 1
 
 
 def test_what_is_not_foreseen_any_more_is_given_up_after_the_delay() -> None:
-    _, memory = needed(1.0, 3 * per_replica())
+    _, memory = lasting(1.0, 3 * per_replica())
 
     within, memory = needed(1.0, None, memory, at=NOW + 50)
     after, _ = needed(1.0, None, memory, at=NOW + 70)
@@ -76,7 +180,7 @@ def test_what_is_not_foreseen_any_more_is_given_up_after_the_delay() -> None:
 
 
 def test_nothing_ages_while_demand_is_unknown() -> None:
-    _, memory = needed(1.0, 3 * per_replica())
+    _, memory = lasting(1.0, 3 * per_replica())
     blind = given(seen(Unknown("stale"), target=1), RULES)
     decision, _ = decided(blind)
 

@@ -144,7 +144,9 @@ def test_unknown_work_falls_back_to_the_other_signals_and_lowers_nothing() -> No
 WITH_FULL_LOAD = Capacity(per_replica={Signal.WORK: 0.8}, source=CapacitySource.LEARNED, full={Signal.WORK: 1.0})
 
 
-def sized_by_lasting_work(work: float, *forecasts: Forecast, sustained: float | None = None) -> Sizing:
+def sized_by_lasting_work(
+    work: float, *forecasts: Forecast, sustained: float | None = None, lasting: bool = False
+) -> Sizing:
     return size(
         seen({Signal.WORK: Known(work)}, target=5),
         WITH_FULL_LOAD,
@@ -153,6 +155,7 @@ def sized_by_lasting_work(work: float, *forecasts: Forecast, sustained: float | 
         forecast_unavailable=None,
         current=5,
         sustained={} if sustained is None else {Signal.WORK: sustained},
+        lasting=lasting,
     )
 
 
@@ -187,6 +190,17 @@ def test_the_median_of_the_foreseen_maximum_counts_like_a_moment() -> None:
     assert (result.needed, result.forecast.detail) == (
         6,
         "p50 of the maximum over 40 s: 4.6 work / 0.9 per replica → 6",
+    )
+
+
+def test_where_the_foreseen_maximum_is_taken_to_last_it_must_fit_the_planned_load() -> None:
+    wide = replace(forecast(4.0, signal=Signal.WORK), quantiles=((0.5, 4.6), (0.9, 4.9)))
+
+    result = sized_by_lasting_work(4.0, wide, sustained=4.0, lasting=True)
+
+    assert (result.needed, result.forecast.detail) == (
+        7,
+        "p90 of the maximum over 40 s: 4.9 work / 0.8 per replica → 7",
     )
 
 

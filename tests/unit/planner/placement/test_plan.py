@@ -109,14 +109,16 @@ def test_a_stock_out_in_one_zone_leaves_the_others() -> None:
     assert new_nodes(plan_cluster(given, now=NOW)) == {"reserved": 2, "spot": 1}
 
 
-def test_each_layer_is_started_at_its_own_lead() -> None:
-    """One replica is wanted by a replica's lead, two by a worker's, four by a node's."""
+def test_what_is_wanted_later_is_started_where_a_node_is_kept_for_it() -> None:
+    """One replica is wanted by a replica's lead, two by a worker's, four by a node's; three nodes are ready."""
     given = cluster(wants([(BY_REPLICA, 1), (BY_WORKER, 2), (BY_NODE, 4)]), nodes=[busy("n1"), node("n2"), node("n3")])
 
     plan = plan_cluster(given, now=NOW)
 
     assert new_nodes(plan) == {"l4": 1}
-    assert (workers_of(plan).min_workers, workers_of(plan).max_workers) == (2, 4)
+    assert (workers_of(plan).min_workers, workers_of(plan).max_workers) == (3, 4)
+    assert dict(plan.housed) == {CHAT: 3}
+    assert target_of(plan, "l4").vacant == 1
     assert not plan.late
 
 
