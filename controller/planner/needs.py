@@ -23,7 +23,7 @@ from controller.planner.size import Sizing, size
 from controller.planner.zero import NEGLIGIBLE_LOAD
 
 LASTING_S = 60.0
-"""Workers and nodes, which take minutes to come and to go, are ordered for what was foreseen so long without a break."""
+"""Workers and nodes take minutes to come and to go: they are ordered for what was foreseen so long without a break."""
 
 _PRIORITIES_TOLD, _STEP, _FINENESS = 3, 100, 10
 
