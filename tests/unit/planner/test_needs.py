@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import hypothesis as h
+import hypothesis.strategies as st
 import pytest
 
 from controller.domain.forecast import Forecast
@@ -14,6 +16,7 @@ from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.state import DeploymentMemory
 from controller.planner.needs import LASTING_S, Ahead, demand_of, layer_needs, startable, weights
+from controller.policy.model import DeploymentPolicy
 from tests.cluster import CHAT as PLACED
 from tests.cluster import CODE, wants
 from tests.planning import CHAT as PLANNED
@@ -22,6 +25,7 @@ from tests.planning import NOW, decided, given, policy, seen
 RULES = policy(limits={"min_replicas": 1, "max_replicas": 6}, stabilisation={"downscale_delay_s": 60})
 
 
+PROMPT = policy(limits={"min_replicas": 1, "max_replicas": 6}, stabilisation={"downscale_delay_s": 0})
 FREEZE = Override(
     id="ov-1",
     action=OverrideAction.FREEZE,
@@ -54,9 +58,14 @@ def ahead(far: float | None) -> list[Ahead]:
 
 
 def needed(
-    load: float, far: float | None, memory: DeploymentMemory | None = None, *, at: float = NOW
+    load: float,
+    far: float | None,
+    memory: DeploymentMemory | None = None,
+    *,
+    at: float = NOW,
+    rules: DeploymentPolicy | None = None,
 ) -> tuple[list[int], DeploymentMemory]:
-    one = given(seen(load, target=1), RULES)
+    one = given(seen(load, target=1), rules or RULES)
     decision, after = decided(one)
     needs, after = layer_needs(one, decision, ahead(far), memory or after, now=at)
     return [need.replicas for need in needs], after
@@ -104,6 +113,25 @@ def test_nodes_are_ordered_for_what_is_foreseen_without_a_break(foreseen: dict[i
         found, memory = needed(1.0, load * per_replica(), memory, at=NOW + at)
 
     assert found[-1] == expected
+
+
+@h.given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 6)), min_size=1, max_size=30))
+def test_a_rise_counts_as_far_as_it_lasted(ticks: list[tuple[int, int]]) -> None:
+    """What is ordered is the least that was foreseen since some time that is long enough ago."""
+    memory: DeploymentMemory | None = None
+    seen_so_far: list[tuple[float, int]] = []
+    at = NOW
+    for wait, load in ticks:
+        at += wait
+        seen_so_far.append((at, load))
+        found, memory = needed(1.0, load * per_replica(), memory, at=at, rules=PROMPT)
+
+        least = [
+            min(replicas for _, replicas in seen_so_far[place:])
+            for place, (since, _) in enumerate(seen_so_far)
+            if since <= at - LASTING_S
+        ]
+        assert found[-1] == max(least, default=1)
 
 
 def test_while_demand_is_unknown_what_was_foreseen_goes_on_to_last() -> None:
