@@ -40,8 +40,8 @@ class Considered:
 class Asked:
     """What each layer is to carry for a plan of replicas, and the memory after it.
 
-    ``demands`` is what is asked of the cluster. So many replicas as ``startable`` may run where nodes are kept for them;
-    none are told where a budget is divided among those decided.
+    ``demands`` is what is asked of the cluster. As many replicas as ``startable`` may run where nodes are kept for
+    them; empty where a budget is divided among those decided.
     """
 
     state: PlannerState
