@@ -66,7 +66,19 @@ async def test_a_ramp_orders_nodes_then_workers_then_replicas() -> None:
     assert first_order(world, Layer.NODE) < first_order(world, Layer.WORKER) <= replicas
     asked = [target for _, _, target in world.serve.applied]
     assert asked == sorted(asked)
-    assert Reason.NODE_READY in {of(record).decision.binding for record in world.records}
+
+
+async def test_a_replica_starts_at_once_on_a_node_that_is_kept_for_what_is_foreseen() -> None:
+    world = ClusterWorld({CHAT: ramp()}, policy=cluster_policy(forecast=True))
+
+    started: list[TickRecord] = []
+    while not started and len(world.records) < 150:
+        started = [record for record in await world.run(INTERVAL_S) if of(record).decision.binding is Reason.NODE_READY]
+
+    (record,) = started
+    decision = of(record).decision
+    assert decision.steps[-2].replicas < (decision.desired or 0)
+    assert dict(cluster_of(record).plan.housed)[CHAT] == decision.desired
 
 
 async def test_replicas_are_asked_for_only_when_they_have_a_place() -> None:
