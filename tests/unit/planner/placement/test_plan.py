@@ -255,7 +255,7 @@ def test_nothing_is_kept_warm_for_workers_that_ask_for_nodes_themselves(pending:
 
 
 def test_workers_that_are_started_now_and_wait_for_the_scheduler_are_counted_once() -> None:
-    nodes = [busy("n1"), node("n2"), node("n3")]
+    nodes = [busy("n1"), node("n2"), node("n3", state=NodeState.STARTING, since=NOW - 30)]
     given = replace(cluster(wants([(BY_REPLICA, 2), (BY_NODE, 3)]), nodes=nodes), pending=(("l4", 1),))
 
     assert target_of(plan_cluster(given, now=NOW), "l4").vacant == 1
