@@ -5,7 +5,8 @@ counter (it falls with every replica that goes), so each replica's growth is tak
 replica but not its deployment, which Serve's gauge of the same replica does.
 
 Adding up hundreds of thousands of buckets takes a server seconds, and latencies are no measure of demand. So nobody
-waits for them: one question is under way at a time, and its answer is handed out by the first pass after it.
+waits for them: one question is under way at a time, and its answer is handed out by the first pass after it. After
+each round the server is left in peace for twice as long as the round took.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from controller.ports import Clock
 
 HISTOGRAMS: tuple[Metric, ...] = (scraped.VLLM_TTFT, scraped.VLLM_ITL, scraped.VLLM_TPOT, scraped.VLLM_E2E)
 
+_REST = 2.0
+"""Times the length of a round: at most a third of the time is the server busy with these questions."""
+
 
 class PrometheusLatency:
     """One scrape, named ``latency/<host:port>``, for each finished round of questions; none while one is under way.
@@ -40,15 +44,19 @@ class PrometheusLatency:
         self._over_s = over_s
         self._queries = {metric.name: grown(metric, over_s, matchers) for metric in HISTOGRAMS}
         self._asking: asyncio.Task[Scrape] | None = None
+        self._rest_until = -math.inf
 
     async def collect(self, now: float) -> Sequence[Scrape]:  # noqa: ARG002 - the answer carries its own time
-        """Return what was answered since the last pass, and ask anew."""
+        """Return what was answered since the last pass, and ask anew when it is time."""
         found: tuple[Scrape, ...] = ()
         if self._asking is not None:
             if not self._asking.done():
                 return ()
-            found = (self._asking.result(),)
-        self._asking = asyncio.create_task(self._ask())
+            round_ = self._asking.result()
+            found, self._asking = (round_,), None
+            self._rest_until = self._clock.monotonic() + _REST * round_.duration_s
+        if self._clock.monotonic() >= self._rest_until:
+            self._asking = asyncio.create_task(self._ask())
         return found
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from controller.catalog import scraped
+from controller.clock import SystemClock
 from controller.collectors.prometheus_api import PrometheusApi
 from controller.collectors.prometheus_latency import HISTOGRAMS, PrometheusLatency, distributions, grown
 from controller.domain.identity import DeploymentId
@@ -81,6 +82,41 @@ async def test_nobody_waits_for_an_answer_and_nothing_is_asked_twice_meanwhile(a
     assert while_it_lasts == [(), (), ()]
     assert scrape.ok
     assert queries.count(grown(HISTOGRAMS[0], 30)) <= 2
+
+
+class SetClock(SystemClock):
+    """Shows what a test sets it to."""
+
+    seconds = 100.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+async def test_a_server_that_takes_long_is_left_in_peace_for_twice_as_long(serve, session):
+    clock, queries, hold = SetClock(), [], asyncio.Event()
+
+    async def handler(request):
+        queries.append((await request.post())["query"])
+        clock.seconds += 1.0
+        await hold.wait()
+        return web.Response(body=vector(bucket("+Inf", "4")))
+
+    collector = PrometheusLatency(api=PrometheusApi(base_url=await serve(handler), session=session), clock=clock)
+    await collector.collect(0.0)
+    hold.set()
+    scrape = await first(collector)
+    clock.seconds += 2 * scrape.duration_s - 0.1
+    await collector.collect(0.0)
+    await asyncio.sleep(0.05)
+    while_resting = len(queries)
+    clock.seconds += 0.2
+    await first(collector)
+    await collector.close()
+
+    assert scrape.duration_s == len(HISTOGRAMS)
+    assert while_resting == len(HISTOGRAMS)
+    assert len(queries) == 2 * len(HISTOGRAMS)
 
 
 @pytest.mark.parametrize(
