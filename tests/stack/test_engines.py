@@ -90,7 +90,9 @@ def test_requests_that_begin_alike_meet_on_one_replica(cluster: ServingCluster) 
     MEASURED.append(
         f"prefix routing: six requests of each of two beginnings went to {[list(one.values()) for one in went]}"
     )
+    hits = _by_replica(cluster, "prefix_cache_hits")
     assert [list(one.values()) for one in went] == [[6.0], [6.0]]
+    assert all(hits[replica] > 0 for one in went for replica in one)
 
 
 def test_each_adapter_answers_in_its_own_way(cluster: ServingCluster) -> None:
