@@ -69,16 +69,7 @@ def run_once(cluster: ServingCluster, folder: Path, *, alive: bool) -> dict[str,
     cluster.wait(lambda: cluster.ready("chat", SERVER) == 1, 90, "one replica")
     starts = CLOCK.now() + 12
     (folder / "policy.yaml").write_text(policy(starts + CALM_S))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESERVE_")}
-    env = inherited | {
-        "RAY_AUTH_TOKEN": cluster.token,
-        "FORESERVE_POLICY": str(folder / "policy.yaml"),
-        "FORESERVE_SERVE_URL": cluster.dashboard,
-        "FORESERVE_RAY_SD_FILE": str(cluster.layout.ray / "prom_metrics_service_discovery.json"),
-        "FORESERVE_HAPROXY_URLS": f"http://127.0.0.1:{cluster.ports.haproxy_metrics}",
-        "FORESERVE_STORE": str(folder / "store.db"),
-        "FORESERVE_PORT": str(cluster.ports.controller),
-    }
+    env = cluster.controller_env(folder)
     with (folder / "controller.log").open("w") as log:
         controller = subprocess.Popen([*FORESERVE, "run"], env=env, stdout=log, stderr=log)
     time.sleep(max(0.0, starts - CLOCK.now() - 2))
@@ -89,7 +80,7 @@ def run_once(cluster: ServingCluster, folder: Path, *, alive: bool) -> dict[str,
         controller.wait()
     stages = f"--stages={CALM_RPS}x{CALM_S},{4 * CALM_RPS}x{STEP_S}"
     command = [*FORESERVE, "load", cluster.url, "--model", "llama", stages, "--prompt-tokens=128", "--output-tokens=48"]
-    load = subprocess.Popen([*command, f"--out={folder / 'rows.jsonl'}"], env=inherited, stdout=subprocess.DEVNULL)
+    load = subprocess.Popen([*command, f"--out={folder / 'rows.jsonl'}"], env=env, stdout=subprocess.DEVNULL)
     replicas = []
     while load.poll() is None:
         replicas.append(cluster.ready("chat", SERVER))

@@ -56,21 +56,12 @@ def run(cluster: ServingCluster, folder: Path, *, rps: float, calm_s: float, sec
     cluster.put([application])
     peak_at = CLOCK.now() + calm_s
     (folder / "policy.yaml").write_text(policy(peak_at, seconds))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESERVE_")}
-    env = inherited | {
-        "RAY_AUTH_TOKEN": cluster.token,
-        "FORESERVE_POLICY": str(folder / "policy.yaml"),
-        "FORESERVE_SERVE_URL": cluster.dashboard,
-        "FORESERVE_RAY_SD_FILE": str(cluster.layout.ray / "prom_metrics_service_discovery.json"),
-        "FORESERVE_HAPROXY_URLS": f"http://127.0.0.1:{cluster.ports.haproxy_metrics}",
-        "FORESERVE_STORE": str(folder / "store.db"),
-        "FORESERVE_PORT": str(cluster.ports.controller),
-    }
+    env = cluster.controller_env(folder)
     stages = f"--stages={rps / 10}x{calm_s:.0f},{rps}x{seconds:.0f}"
     command = [*FORESERVE, "load", cluster.url, "--model", "llama", stages, "--prompt-tokens=128", "--output-tokens=64"]
     with (folder / "controller.log").open("w") as log:
         controller = subprocess.Popen([*FORESERVE, "run"], env=env, stdout=log, stderr=log)
-        load = subprocess.Popen([*command, f"--out={folder / 'rows.jsonl'}"], env=inherited, stdout=subprocess.DEVNULL)
+        load = subprocess.Popen([*command, f"--out={folder / 'rows.jsonl'}"], env=env, stdout=subprocess.DEVNULL)
         began = time.monotonic()
         most_gb, back = 0.0, False
         while not (back or time.monotonic() - began > calm_s + seconds + 150):

@@ -24,6 +24,7 @@ from controller.collectors.discovery import (
     StaticDiscovery,
 )
 from controller.collectors.haproxy import HAProxyCollector
+from controller.collectors.past_demand import history_api
 from controller.collectors.prometheus import PrometheusCollector
 from controller.collectors.prometheus_api import PrometheusApi
 from controller.collectors.prometheus_latency import PrometheusLatency
@@ -166,10 +167,8 @@ async def recollected(settings: Settings, around: Surroundings, policy: PolicySo
     }
     short = DemandHistory()
     return await recollect(
-        around.session,
-        settings.prometheus_url,
+        history_api(settings.prometheus_url, around.session, settings.prometheus_secret()),
         [deployment.id for deployment in policy.current.policy.deployments],
-        token=settings.prometheus_secret(),
         known_until=known_until,
         grains=(
             Grain(step_s=short.step_s, span_s=short.step_s * short.max_bins),
@@ -243,10 +242,10 @@ def metrics_collectors(settings: Settings, *, session: aiohttp.ClientSession, cl
         token = settings.prometheus_secret()
         api = PrometheusApi(base_url=settings.prometheus_url, session=session, token=token)
         collectors["prometheus"] = PrometheusCollector(api=api, clock=clock)
-        patient = PrometheusApi(
+        unhurried = PrometheusApi(
             base_url=settings.prometheus_url, session=session, token=token, timeout_s=_LATENCY_TIMEOUT_S
         )
-        collectors["latency"] = PrometheusLatency(api=patient, clock=clock)
+        collectors["latency"] = PrometheusLatency(api=unhurried, clock=clock)
     else:
         collectors["ray"] = RayAgentsCollector(discovery=_discovery(settings, session), session=session, clock=clock)
     if settings.haproxy_urls:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.catalog import scraped
-from controller.collectors.pages import FetchError, check_url, fetch
-from controller.collectors.query_answer import error_text
+from controller.collectors.prometheus_api import PrometheusApi
 from controller.domain.identity import DeploymentId
 from controller.domain.signals import Signal
 from controller.errors import UnavailableError
@@ -26,16 +25,13 @@ _POINTS_AT_ONCE = 8000
 
 _MAX_BYTES = 16_000_000
 _TIMEOUT_S = 60.0
-_AUTH_STATUSES = {401, 403}
 
 
-async def read_past(
-    session: aiohttp.ClientSession,
-    base_url: str,
+async def read_demand(
+    api: PrometheusApi,
     deployment: DeploymentId,
     signals: Sequence[Signal],
     *,
-    token: str | None,
     since: float,
     until: float,
     step_s: float,
@@ -45,12 +41,9 @@ async def read_past(
     A bin's value is that of the minute up to its end; NaN where Prometheus knows none.
 
     Raises:
-        BadInputError: the URL cannot be fetched.
         UnavailableError: it does not answer, or not as Prometheus does.
 
     """
-    url = check_url(base_url).rstrip("/") + "/api/v1/query_range"
-    headers = {"Accept-Encoding": "gzip"} | ({"Authorization": f"Bearer {token}"} if token else {})
     bins = max(0, round((until - since) / step_s))
     asked = queries(deployment)
     found: dict[Signal, Floats] = {}
@@ -58,15 +51,15 @@ async def read_past(
         values = found[signal] = np.full(bins, math.nan)
         for first in range(0, bins, _POINTS_AT_ONCE):
             last = min(first + _POINTS_AT_ONCE, bins)
-            form = {
-                "query": asked[signal],
-                "start": f"{since + (first + 1) * step_s:.3f}",
-                "end": f"{since + last * step_s:.3f}",
-                "step": f"{step_s:g}",
-                "timeout": f"{_TIMEOUT_S:g}s",
-            }
-            _take(values, await _ask(session, url, headers, form), start=since, step_s=step_s, url=url)
+            start, end = since + (first + 1) * step_s, since + last * step_s
+            body = await api.ask_range(asked[signal], start=start, end=end, step_s=step_s)
+            _take(values, body, start=since, step_s=step_s, url=f"{api.url}_range")
     return found
+
+
+def history_api(base_url: str, session: aiohttp.ClientSession, token: str | None) -> PrometheusApi:
+    """Return a client with time for weeks of demand. Raises BadInputError for a URL that cannot be fetched."""
+    return PrometheusApi(base_url=base_url, session=session, token=token, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES)
 
 
 def queries(deployment: DeploymentId) -> Mapping[Signal, str]:
@@ -106,16 +99,6 @@ def _of_engines(each: str, deployment: DeploymentId) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-async def _ask(session: aiohttp.ClientSession, url: str, headers: dict[str, str], form: dict[str, str]) -> bytes:
-    try:
-        return await fetch(session, url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES, headers=headers, form=form)
-    except FetchError as error:
-        said = error_text(error.body)
-        hint = "; check the token" if error.status in _AUTH_STATUSES else ""
-        msg = f"{url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
-        raise UnavailableError(msg) from error
 
 
 def _take(values: Floats, body: bytes, *, start: float, step_s: float, url: str) -> None:

@@ -1,4 +1,4 @@
-"""Asking a Prometheus-compatible query API, bounded in time and size. Nothing is retried: the next tick does that."""
+"""Asking a Prometheus-compatible query API, bounded in time and size; nothing is retried here."""
 
 from __future__ import annotations
 
@@ -37,17 +37,25 @@ class PrometheusApi:
 
     async def ask(self, query: str) -> bytes:
         """Return the answer to an instant query as of now. Raises UnavailableError."""
+        return await self._send(self.url, {"query": query})
+
+    async def ask_range(self, query: str, *, start: float, end: float, step_s: float) -> bytes:
+        """Return the answer to a range query from ``start`` to ``end`` (Unix seconds). Raises UnavailableError."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
+        return await self._send(f"{self.url}_range", {"query": query, **times})
+
+    async def _send(self, url: str, form: dict[str, str]) -> bytes:
         try:
             return await fetch(
                 self._session,
-                self.url,
+                url,
                 timeout_s=self._timeout_s,
                 max_bytes=self._max_bytes,
                 headers=self._headers,
-                form={"query": query, "timeout": f"{self._timeout_s:g}s"},
+                form=form | {"timeout": f"{self._timeout_s:g}s"},
             )
         except FetchError as error:
             said = error_text(error.body)
             hint = "; check the token" if error.status in _AUTH_STATUSES else ""
-            msg = f"{self.url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
+            msg = f"{url}: " + (f"HTTP {error.status}: {said}" if said else str(error)) + hint
             raise UnavailableError(msg) from error

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import aiohttp
 import numpy as np
 
-from controller.collectors.past_demand import Floats, read_past
+from controller.collectors.past_demand import Floats, read_demand
+from controller.collectors.prometheus_api import PrometheusApi
 from controller.domain.identity import DeploymentId
 from controller.domain.signals import MEASURED, Signal
-from controller.errors import BadInputError, UnavailableError
+from controller.errors import UnavailableError
 
 _TOGETHER = 4
 _LEAST_GAP_S = 300.0
@@ -51,11 +51,9 @@ class Recollection:
 
 
 async def recollect(
-    session: aiohttp.ClientSession,
-    base_url: str,
+    api: PrometheusApi,
     deployments: Sequence[DeploymentId],
     *,
-    token: str | None,
     known_until: Mapping[DeploymentId, float],
     grains: Sequence[Grain],
     now: float,
@@ -74,7 +72,7 @@ async def recollect(
             found: list[PastDemand] = []
             for grain in grains:
                 since = max(now - grain.span_s, known_until.get(deployment, 0.0))
-                found += await _read(session, base_url, deployment, grain, token=token, since=since, until=now)
+                found += await _read(api, deployment, grain, since=since, until=now)
             return tuple(found)
 
     tasks = {deployment: asyncio.create_task(read(deployment)) for deployment in wanted}
@@ -91,21 +89,12 @@ async def recollect(
 
 
 async def _read(
-    session: aiohttp.ClientSession,
-    base_url: str,
-    deployment: DeploymentId,
-    grain: Grain,
-    *,
-    token: str | None,
-    since: float,
-    until: float,
+    api: PrometheusApi, deployment: DeploymentId, grain: Grain, *, since: float, until: float
 ) -> list[PastDemand]:
     step_s = max(grain.step_s, _FINEST_S)
     # Whole bins of both steps; the newest one is not over yet.
     start, end = math.floor(since / step_s) * step_s, math.floor(until / step_s) * step_s
-    values = await read_past(
-        session, base_url, deployment, MEASURED, token=token, since=start, until=end, step_s=step_s
-    )
+    values = await read_demand(api, deployment, MEASURED, since=start, until=end, step_s=step_s)
     each = round(step_s / grain.step_s)
     return [
         PastDemand(
@@ -119,7 +108,7 @@ def _answer(task: asyncio.Task[tuple[PastDemand, ...]], within_s: float) -> tupl
     if task.cancelled():
         return f"its past could not be read within {within_s:g} s; it is learned from now on"
     error = task.exception()
-    if isinstance(error, BadInputError | UnavailableError):
+    if isinstance(error, UnavailableError):
         return f"its past could not be read and is learned from now on: {error}"
     if error is not None:
         raise error

@@ -6,7 +6,7 @@ import math
 
 import aiohttp
 
-from controller.collectors.past_demand import read_past
+from controller.collectors.past_demand import history_api, read_demand
 from controller.domain.identity import DeploymentId
 from controller.simulation.rates import SIGNALS, Rates
 
@@ -30,5 +30,6 @@ async def read_prometheus(
 
     """
     start, end = math.floor(since / STEP_S) * STEP_S, math.ceil(until / STEP_S) * STEP_S
-    values = await read_past(session, base_url, deployment, SIGNALS, token=token, since=start, until=end, step_s=STEP_S)
+    api = history_api(base_url, session, token)
+    values = await read_demand(api, deployment, SIGNALS, since=start, until=end, step_s=STEP_S)
     return Rates(start=start, step_s=STEP_S, values=values)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.clock import SystemClock
-from controller.local import ray_cluster
+from controller.local import prometheus, ray_cluster
 from controller.local.calls import request, wait_for
 from controller.local.layout import Layout, clean_up, create
 from controller.local.ports import Ports, claim
@@ -36,6 +36,19 @@ class ServingCluster:
     @property
     def dashboard(self) -> str:
         return f"http://127.0.0.1:{self.ports.dashboard}"
+
+    def controller_env(self, folder: Path) -> dict[str, str]:
+        """Return the environment of a controller of this cluster: ``policy.yaml`` and its store are in ``folder``."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESERVE_")}
+        return inherited | {
+            "RAY_AUTH_TOKEN": self.token,
+            "FORESERVE_POLICY": str(folder / "policy.yaml"),
+            "FORESERVE_SERVE_URL": self.dashboard,
+            "FORESERVE_RAY_SD_FILE": str(self.layout.ray / prometheus.SERVICE_DISCOVERY),
+            "FORESERVE_HAPROXY_URLS": f"http://127.0.0.1:{self.ports.haproxy_metrics}",
+            "FORESERVE_STORE": str(folder / "store.db"),
+            "FORESERVE_PORT": str(self.ports.controller),
+        }
 
     def put(self, applications: Sequence[dict[str, Any]], *, within_s: float = 120) -> None:
         """Deploy exactly these, and wait until they run."""

@@ -11,6 +11,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from controller.collectors.past_demand import history_api
 from controller.collectors.recollection import Grain, recollect
 from controller.domain.identity import DeploymentId
 from controller.domain.signals import Signal
@@ -101,10 +102,8 @@ async def test_a_new_controller_knows_the_past_that_prometheus_knows(server):
         while not await is_ready(session, server):  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0.05)
         found = await recollect(
-            session,
-            server,
+            history_api(server, session, None),
             [CHAT, stranger, DeploymentId("no", "traffic")],
-            token=None,
             known_until={stranger: now - 60.0},
             grains=grains,
             now=now,
@@ -129,10 +128,8 @@ async def test_a_new_controller_knows_the_past_that_prometheus_knows(server):
 async def test_a_past_that_cannot_be_read_is_said_and_ends_nothing():
     async with aiohttp.ClientSession() as session:
         found = await recollect(
-            session,
-            "http://127.0.0.1:9",
+            history_api("http://127.0.0.1:9", session, None),
             [CHAT],
-            token=None,
             known_until={},
             grains=(Grain(step_s=5.0, span_s=600.0),),
             now=float(START),
