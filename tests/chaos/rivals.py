@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.domain.cluster import ClusterFound, LayerOutcome, LayerStep
+from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Checkpoint
 from controller.domain.layer import Layer
 from controller.domain.plan import Decision, Outcome
@@ -125,6 +126,11 @@ class Written:
     name: str
     before: int
     wanted: int
+    deployment: DeploymentId | None = None
+    held: int = 0
+    """Replicas of all deployments before it."""
+    told: bool = True
+    """Whether it could be said beforehand where the next leader looks."""
 
 
 @dataclass
@@ -160,6 +166,7 @@ class WatchedServe:
     actuator: FleetActuator
     by: str
     lease: Lease
+    shelf: Shelf
     written: list[Written]
 
     async def apply(self, decision: Decision) -> Outcome:
@@ -175,6 +182,9 @@ class WatchedServe:
                 str(decision.id),
                 len(deployment.replicas),
                 decision.desired,
+                decision.id,
+                held=sum(len(one.replicas) for one in cluster.deployments),
+                told=not self.shelf.broken,
             )
         )
         return await self.actuator.apply(decision)
@@ -232,7 +242,7 @@ class Rivals:
     def start(self, name: str, kept: Checkpoint, *, last_tick: int = 0) -> None:
         clock, fleet = self.cluster.clock, self.cluster.deployments
         log = json_log(self.log, clock)
-        serve = WatchedServe(FleetActuator(self.cluster), name, self.lease, self.written)
+        serve = WatchedServe(FleetActuator(self.cluster), name, self.lease, self.shelf, self.written)
         collectors = {str(kind): Silenced(FleetSource(fleet, kind), self.silent) for kind in SOURCES}
         levers = {layer: (WatchedLever(lever, name, self.lease, self.written),) for layer, lever in self.levers.items()}
         self.loops[name] = ControlLoop(
