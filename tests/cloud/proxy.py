@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -37,17 +38,21 @@ class Write:
 class ApiProxy:
     """Use as ``async with ApiProxy(server, clock) as proxy: ... proxy.url``. ``gone`` drops every connection.
 
-    The next requests are answered by ``refusals`` instead, ``always`` by one status; of ``lost`` writes that are
-    carried out the answer does not come back.
+    The next requests are answered by ``refusals`` instead (None passes one on), the next writes by ``refused_writes``,
+    ``always`` by one status; of ``lost`` writes that are carried out the answer does not come back. ``meanwhile``
+    happens once, between a writer's last look and its write. ``reads`` are paths and queries.
     """
 
     server: Server
     clock: ScaledClock
     url: str = ""
     gone: bool = False
-    refusals: list[int] = field(default_factory=list)
+    refusals: list[int | None] = field(default_factory=list)
+    refused_writes: list[int] = field(default_factory=list)
     always: int | None = None
     lost: int = 0
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+    reads: list[str] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
     _runner: web.AppRunner | None = None
@@ -90,6 +95,13 @@ class ApiProxy:
             request.transport.close()
             return web.Response(status=503)
         refused = self.always or (self.refusals.pop(0) if self.refusals else None)
+        if request.method == "GET":
+            self.reads.append(request.raw_path)
+        elif refused is None:
+            refused = self.refused_writes.pop(0) if self.refused_writes else None
+            meanwhile, self.meanwhile = self.meanwhile, None
+            if meanwhile is not None:
+                await meanwhile()
         if refused is not None:
             return web.json_response({"kind": "Status", "message": "not now"}, status=refused)
         body = await request.read()
