@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from controller.domain.forecast import Forecast
 from controller.domain.identity import DeploymentId
 from controller.domain.override import Override, OverrideAction
-from controller.domain.plan import Action, Decision
+from controller.domain.plan import Action, Decision, Reason
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import ReplicaCounts
@@ -22,6 +22,7 @@ from controller.planner.decide import PlanInput, decide
 from tests.planning import NOW, SimulatedDeployment, applied, forecast, given, policy, seen
 
 MOST = 12
+STAGES = ("reactive", "forecast", "schedule", "stabilise", "drain", "zero", "override", "limit")
 known = st.floats(0, 150).map(Known)
 readings: st.SearchStrategy[Reading] = st.one_of(known, st.just(Unknown("stale")))
 times = st.floats(NOW - 1000, NOW)
@@ -155,6 +156,15 @@ def test_the_last_step_is_the_decision(situation: tuple[PlanInput, PlannerState]
     assert decision.desired == decision.steps[-1].replicas
     assert decision.binding is decision.steps[-1].reason
     assert (decision.action is Action.NONE) == (decision.desired == decision.current)
+
+
+@for_all(situations())
+def test_every_step_says_its_stage_and_why_in_words(situation: tuple[PlanInput, PlannerState]) -> None:
+    steps = decision_of(*situation).steps
+
+    stages = [step.stage for step in steps]
+    assert stages == [stage for stage in STAGES if stage in stages], "each once, in their order"
+    assert all(isinstance(step.reason, Reason) and isinstance(step.detail, str) and step.detail for step in steps)
 
 
 @for_all(situations())

@@ -1,17 +1,14 @@
 """A fitted model sees the day, is the same for a seed, and answers as scikit-learn would."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from controller.domain.snapshot import History
 from controller.forecast.arrays import FloatArray
-from controller.forecast.checkpoint import dump, load_model, load_track
+from controller.forecast.checkpoint import dump, load_model
 from controller.forecast.features import features
 from controller.forecast.fitting import _flattened, fit
-from controller.forecast.online import Spec, advance, predict, start
 from controller.forecast.past import Past
 from controller.forecast.retrospect import look_back
 from controller.forecast.seasons import season_s
@@ -123,24 +120,3 @@ def test_noise_and_a_walk_have_no_season() -> None:
 
     assert season_s(Past(STEP_S, 0.0, rng.poisson(50, 6 * DAY).astype(float))) is None
     assert season_s(Past(STEP_S, 0.0, np.full(6 * DAY, 7.0))) is None
-
-
-def test_a_track_goes_on_after_being_stored() -> None:
-    spec = Spec(horizon_s=60, step_s=5, probabilities=(0.5, 0.9))
-    values = np.random.default_rng(6).poisson(30, 300).astype(float).tolist()
-    track = start(spec, at=5, value=values[0])
-    for place, value in enumerate(values[1:], start=2):
-        track = advance(track, at=5.0 * place, value=value)
-
-    restored = load_track(dump(track))
-
-    assert restored is not None
-    # A horizon's open predictions are not kept.
-    assert predict(restored).served.tolist() == predict(replace(track, waiting=())).served.tolist()
-    assert advance(restored, at=5.0 * 301, value=31.0).levels.last == 31
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"version": 0, "variants": [], "value": null}', b'{"version": 1}'])
-def test_what_cannot_be_read_is_left_out(body: bytes) -> None:
-    assert load_track(body) is None
-    assert load_model(body) is None

@@ -23,7 +23,14 @@ LOST = Trust(100.0)
         pytest.param(TRUSTED, 0.60, 10, None, id="too-early-to-tell"),
         pytest.param(TRUSTED, 0.80, 30, None, id="may-be-bad-luck"),
         pytest.param(TRUSTED, 0.70, 100, 500.0, id="broken"),
+        pytest.param(TRUSTED, 0.60, 24, 500.0, id="just-enough-to-tell"),
+        pytest.param(TRUSTED, 0.791, 100, None, id="beyond-chance-by-just-too-little"),
+        pytest.param(TRUSTED, 0.789, 100, 500.0, id="just-beyond-chance"),
+        pytest.param(TRUSTED, 0.761, 25, None, id="chance-explains-more-of-a-short-record"),
+        pytest.param(TRUSTED, 0.759, 25, 500.0, id="but-not-all"),
         pytest.param(LOST, 0.84, 100, 100.0, id="not-yet-back"),
+        pytest.param(LOST, 0.859, 100, 100.0, id="nearly-back"),
+        pytest.param(LOST, 0.9 - 0.04, 1, None, id="just-back"),
         pytest.param(LOST, 0.87, 100, None, id="back"),
     ],
 )
@@ -47,6 +54,33 @@ def test_the_record_tells_coverage_loss_and_bias() -> None:
     assert score.coverage[0] == pytest.approx(0.75, abs=0.01)
     assert score.loss[0] == pytest.approx((0.2 + 0.1 + 1.8 + 0.1) / 4, abs=0.01)
     assert score.bias[0] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("later_s", "horizon_s", "kept"),
+    [
+        pytest.param(3600.0, 7200.0, 0.5 ** (3600 / 144_000), id="twenty-horizons-where-these-are-longer"),
+        pytest.param(99_999.0, 7200.0, 0.5 ** (7200 / 144_000), id="a-gap-counts-as-one-horizon-at-most"),
+        pytest.param(30.0, 60.0, 0.5 ** (30 / 21_600), id="six-hours"),
+    ],
+)
+def test_the_record_fades(later_s: float, horizon_s: float, kept: float) -> None:
+    first = Score.fresh(1).counting(outcome(10, 8, at=1000), np.array([0.9]), horizon_s=horizon_s)
+
+    then = first.counting(outcome(10, 13, at=1000 + later_s), np.array([0.9]), horizon_s=horizon_s)
+
+    assert (first.coverage[0], first.bias[0], first.weight, first.last_at) == (1.0, 2.0, 1.0, 1000.0)
+    assert first.loss[0] == pytest.approx(0.2)
+    share = 1 / (kept + 1)
+    assert then.weight == pytest.approx(kept + 1)
+    assert then.last_at == 1000 + later_s
+    assert then.coverage[0] == pytest.approx(1 - share)
+    assert then.loss[0] == pytest.approx(0.2 + share * (2.7 - 0.2))
+    assert then.bias[0] == pytest.approx(2 - share * 5)
+
+
+def test_an_outcome_as_it_was_said_is_covered() -> None:
+    assert Score.fresh(1).counting(outcome(10, 10), np.array([0.9]), horizon_s=60.0).coverage[0] == 1.0
 
 
 def test_the_correction_covers_what_is_promised_whatever_the_blend() -> None:

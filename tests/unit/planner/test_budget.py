@@ -1,14 +1,15 @@
 """Who gets what of a budget that is too small for all, and why."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from controller.domain.identity import DeploymentId
-from controller.domain.plan import Action, Decision, Reason
+from controller.domain.plan import Action, BudgetUse, Decision, Reason
 from controller.domain.reading import Known, Unknown
-from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
+from controller.domain.snapshot import NOT_DEPLOYED, ReplicaCounts, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.debt import with_debt
 from controller.planner.decide import PlanInput, decide
@@ -142,6 +143,46 @@ def test_money_limits_as_gpus_do() -> None:
     assert "all get 60 of 70 an hour and want 200" in plan.decisions[0].steps[-1].detail
 
 
+@pytest.mark.parametrize(
+    ("budget", "used"),
+    [
+        pytest.param(
+            Budget(gpus=20, spend_per_hour=700),
+            (
+                BudgetUse(resource="gpus", limit=20.0, held=6.0 + 4.0, wanted=12.0 + 4.0),
+                BudgetUse(resource="spend_per_hour", limit=700.0, held=60.0 + 0.0, wanted=120.0 + 0.0),
+            ),
+            id="both",
+        ),
+        pytest.param(
+            Budget(gpus=20), (BudgetUse(resource="gpus", limit=20.0, held=10.0, wanted=16.0),), id="gpus-only"
+        ),
+        pytest.param(
+            Budget(spend_per_hour=700),
+            (BudgetUse(resource="spend_per_hour", limit=700.0, held=60.0, wanted=120.0),),
+            id="money-only",
+        ),
+    ],
+)
+def test_how_much_of_each_limit_is_held_and_wanted_is_told(budget: Budget, used: tuple[BudgetUse, ...]) -> None:
+    """What starts and what drains is held, too; of what has no price nothing is spent."""
+    dear = policy(A, gpu_price_per_hour=10, gpus_per_replica=2)
+    observed = seen(48, deployment=A, target=1, ready=1, starting=1, stopping=1)
+
+    plan, _ = decide(
+        [given(observed, dear), given(seen(32, deployment=B, target=4), policy(B))],
+        PlannerState(deployments=((A, KNOWN), (B, KNOWN))),
+        now=NOW,
+        budget=budget,
+    )
+
+    assert plan.budget == used
+    assert decide([given(observed, dear)], PlannerState(), now=NOW)[0].budget == ()
+
+
+NONE_READY = ReplicaCounts(ready=0, starting=1, stopping=0)
+
+
 def served(**changes: Any) -> Snapshot:
     found = seen(8, target=1)
     latency = replace(found.latency, **dict.fromkeys(("ttft_p95_s", "itl_p95_s"), Unknown("none")))
@@ -155,7 +196,10 @@ def served(**changes: Any) -> Snapshot:
         pytest.param(served(latency={"ttft_p95_s": Known(1.0), "itl_p95_s": Known(0.5)}), 1.0, id="the-worse-counts"),
         pytest.param(served(latency={"ttft_p95_s": Known(1.0)}), 0.0, id="kept"),
         pytest.param(served(shed_per_s=Known(0.1)), 1.0, id="turned-away"),
+        pytest.param(served(shed_per_s=Known(0.0), latency={"ttft_p95_s": Known(3.0)}), 0.5, id="nobody-turned-away"),
+        pytest.param(served(latency={"ttft_p95_s": Known(99.0)}), 1.0, id="no-more-than-all"),
         pytest.param(served(idle=True, latency={"ttft_p95_s": Known(9.0)}), 0.0, id="idle"),
+        pytest.param(served(at_the_door=Known(0.5), replicas=NONE_READY), 1.0, id="knocked-and-nobody-serves"),
     ],
 )
 def test_debt_follows_what_was_missed(snapshot: Snapshot, debt: float) -> None:
@@ -166,7 +210,32 @@ def test_debt_follows_what_was_missed(snapshot: Snapshot, debt: float) -> None:
     assert with_debt(memory, snapshot, promised, now=NOW).slo_debt == 0.0
 
 
-def test_unknown_latency_changes_no_debt() -> None:
+@pytest.mark.parametrize(
+    ("since", "now", "debt"),
+    [
+        pytest.param(NOW, NOW + 600, 0.2 + (1 - math.exp(-1)) * 0.8, id="over-ten-minutes"),
+        pytest.param(NOW, NOW - 60, 0.2, id="the-clock-was-set-back"),
+        pytest.param(None, NOW, 0.2, id="met-for-the-first-time"),
+    ],
+)
+def test_debt_fades(since: float | None, now: float, debt: float) -> None:
+    memory = replace(KNOWN, slo_debt=0.2, slo_debt_at=since)
+
+    after = with_debt(memory, served(shed_per_s=Known(1.0)), Objectives(), now=now)
+
+    assert (after.slo_debt, after.slo_debt_at) == (pytest.approx(debt), now)
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        pytest.param({}, id="latency"),
+        pytest.param({"at_the_door": Known(0.0), "replicas": NONE_READY}, id="nobody-serves-and-nobody-knocks"),
+        pytest.param({"at_the_door": Unknown("stale"), "replicas": NONE_READY}, id="the-door"),
+        pytest.param({"at_the_door": Known(1.0), "replicas": None}, id="replicas"),
+    ],
+)
+def test_what_is_unknown_changes_no_debt(unknown: dict[str, Any]) -> None:
     memory = replace(KNOWN, slo_debt=0.7, slo_debt_at=NOW)
 
-    assert with_debt(memory, served(shed_per_s=Unknown("none")), Objectives(), now=NOW + 600) == memory
+    assert with_debt(memory, served(shed_per_s=Unknown("none"), **unknown), Objectives(), now=NOW + 600) == memory

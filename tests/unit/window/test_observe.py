@@ -12,7 +12,7 @@ from controller.domain.reading import Known, Unknown
 from controller.domain.scrape import Distribution, Scrape, SourceKind
 from controller.domain.serve import ReplicaState, ServeState
 from controller.domain.signals import Signal
-from controller.domain.snapshot import ReplicaCounts
+from controller.domain.snapshot import Latency, ReplicaCounts, Snapshot
 from controller.window.front_door import backends
 from controller.window.latency import service_outcomes
 from controller.window.observe import observe
@@ -96,14 +96,41 @@ def test_a_stale_state_is_unknown_and_a_blind_spot(watch):
     assert seen.reading(Signal.ONGOING_REQUESTS) == Known(24.0, 0.0)
 
 
-def test_a_deployment_that_serve_does_not_list_is_not_deployed(watch):
+def test_of_a_deployment_that_serve_does_not_list_nothing_is_known(watch):
     watch.see(*all_of("llmd_loaded", T))
+    other, unknown = DeploymentId("llmd", "LLMServer:other"), Unknown("not deployed")
 
-    seen = watch.look(DeploymentId("llmd", "LLMServer:other"), T)
+    seen = watch.look(other, T)
 
-    assert (seen.status, seen.replicas, seen.target_replicas) == ("NOT_DEPLOYED", None, None)
-    assert all(isinstance(seen.reading(signal), Unknown) for signal in Signal)
-    assert not seen.idle
+    assert seen == Snapshot(
+        at=T,
+        id=other,
+        target_replicas=None,
+        config_replicas=None,
+        config_digest=None,
+        replicas=None,
+        status="NOT_DEPLOYED",
+        demand=dict.fromkeys(Signal, unknown),
+        queued_requests=unknown,
+        shed_per_s=unknown,
+        errors_per_s=unknown,
+        kv_cache_usage=unknown,
+        latency=Latency(ttft_p50_s=unknown, ttft_p95_s=unknown, itl_p50_s=unknown, itl_p95_s=unknown),
+        idle=False,
+        startup_p90_s=unknown,
+        sources=seen.sources,
+    )
+    assert {source.source for source in seen.sources} == {RAY, HAPROXY, SERVE}
+
+
+def test_each_deployment_is_told_by_its_own_name_in_the_order_asked(watch):
+    watch.see(*all_of("llmd_loaded", T))
+    other = DeploymentId("llmd", "LLMServer:other")
+
+    found = observe(watch.window, [other, LLMD], T)
+
+    assert [(one.id, one.at, one.status) for one in found] == [(other, T, "NOT_DEPLOYED"), (LLMD, T, "HEALTHY")]
+    assert found[0].sources == found[1].sources
 
 
 # Failures
