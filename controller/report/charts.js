@@ -66,18 +66,23 @@
 
   function demand(figure, deployment) {
     const signal = deployment.signals[+figure.dataset.signal];
+    const foreseen = signal.method !== "";
     draw(figure, {
-      unit: { requests_per_s: "requests/s", prefill_tokens_per_s: "tokens/s", decode_tokens_per_s: "tokens/s" }[signal.signal] || "requests",
+      unit: { requests_per_s: "requests/s", prefill_tokens_per_s: "tokens/s", decode_tokens_per_s: "tokens/s", work: "full replicas" }[signal.signal] || "requests",
       height: 270,
-      data: [deployment.at, signal.carried, signal.due_p90, signal.due_p50, signal.peak, signal.demand],
+      data: [deployment.at, signal.carried, ...(foreseen ? [signal.due_p90, signal.due_p50, signal.peak] : []), signal.demand],
       series: [
         line("Carried by ready replicas", "carried", { paths: stepped, ...dashed }),
-        line("Forecast p90", "band-edge", { width: 1 }),
-        line("Forecast p50", "band-edge", { width: 1 }),
-        line("Highest that came", "peak", dotted),
+        ...(foreseen
+          ? [
+              line("Forecast p90", "band-edge", { width: 1 }),
+              line("Forecast p50", "band-edge", { width: 1 }),
+              line("Highest that came", "peak", dotted),
+            ]
+          : []),
         line("Demand now", "demand", { width: 2.5 }),
       ],
-      bands: [{ series: [2, 3], fill: () => colour("band") }],
+      bands: foreseen ? [{ series: [2, 3], fill: () => colour("band") }] : [],
     });
   }
 
