@@ -32,6 +32,8 @@ class Topic(StrEnum):
     """Something else set a target."""
     SLO_BURN = "slo_burn"
     """An error budget burns too fast, by the windows and factors of the alerts; ends when it no longer does."""
+    CANARY = "canary"
+    """A new build is ramped up, completed, was taken back, or its share was set by somebody else."""
     OVERRIDE = "override"
     """Somebody asked for something for a while."""
     CONTROLLER_DOWN = "controller_down"

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from alerts.rule import Severity
 from alerts.slo import PACES, Pace, seconds
+from controller.domain.canary import CanaryPhase
 from controller.domain.cluster_record import ClusterRecord
 from controller.domain.event import Fact, Gravity, Topic
 from controller.domain.identity import DeploymentId
@@ -56,6 +57,7 @@ def situation(record: TickRecord, spent: Mapping[str, Spending] = MappingProxyTy
         *_verdicts(record),
         *(() if record.cluster is None else _awaited_below(record.cluster)),
         *_overrides(record),
+        *_canaries(record),
         *_burning(record, spent),
     ]
     happened = [*(one for entry in record.deployments for one in _applied(entry)), *_fights(record)]
@@ -235,6 +237,23 @@ def _overrides(record: TickRecord) -> Iterator[Condition]:
             summary=f"{where}: {one.action.value.replace('_', ' ')}{more}, asked for by {one.owner}: {one.reason}",
             deployment=one.deployment,
             facts={"override": one.id, "action": one.action.value, "owner": one.owner, "until": one.until},
+        )
+
+
+def _canaries(record: TickRecord) -> Iterator[Condition]:
+    for one in record.canaries:
+        progress, phase = one.progress, one.progress.phase
+        if phase is CanaryPhase.WAITING:
+            continue
+        worse = phase in {CanaryPhase.TAKEN_BACK, CanaryPhase.OVERRIDDEN}
+        # Of a ramp only its beginning and end are told: its share moves on.
+        what = "is brought into traffic" if phase is CanaryPhase.RAMPING else progress.why
+        yield Condition(
+            key=f"{Topic.CANARY}/{one.name}/{progress.build}/{phase.value}",
+            topic=Topic.CANARY,
+            gravity=Gravity.WARNING if worse else Gravity.INFO,
+            summary=f"canary {one.name}, build {progress.build}: {what}",
+            facts={"canary": one.name, "build": progress.build, "phase": phase.value, "share": progress.share},
         )
 
 

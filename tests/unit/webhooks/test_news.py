@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.domain.canary import CanaryPhase, CanaryProgress, CanaryRecord
 from controller.domain.cluster_record import ClusterRecord
 from controller.domain.event import Event, Gravity, Phase, Topic
 from controller.domain.objective import Events, Objective
@@ -253,3 +254,31 @@ def test_a_start_after_a_crash_says_that_nothing_stopped_it_in_order() -> None:
     (again,), _ = started(running, now=3.0, version="0.1.0")
 
     assert again.facts["after_a_stop"] is False
+
+
+def canary(phase: CanaryPhase, *, share: float = 0.1, why: str = "", build: str = "v2") -> tuple[CanaryRecord, ...]:
+    progress = CanaryProgress(build=build, phase=phase, step=0, share=share, since=1000.0, why=why)
+    return (CanaryRecord(name="chat", progress=progress, steps=3),)
+
+
+def test_of_a_canary_its_ramp_is_told_and_what_became_of_it() -> None:
+    events = fold(
+        tick(1, canaries=canary(CanaryPhase.WAITING, share=0.0)),
+        tick(2, canaries=canary(CanaryPhase.RAMPING, why="10% to the canary")),
+        tick(3, canaries=canary(CanaryPhase.RAMPING, share=0.5, why="50% to the canary")),
+        tick(4, canaries=canary(CanaryPhase.TAKEN_BACK, share=0.0, why="taken back at 50%: 3 of 20 requests failed")),
+        tick(5, canaries=canary(CanaryPhase.TAKEN_BACK, share=0.0, why="taken back at 50%: 3 of 20 requests failed")),
+        tick(6, canaries=canary(CanaryPhase.RAMPING, build="v3")),
+    )
+
+    assert [(event.phase, event.facts["build"], event.facts["phase"]) for event in events] == [
+        (Phase.BEGAN, "v2", "ramping"),
+        (Phase.ENDED, "v2", "ramping"),
+        (Phase.BEGAN, "v2", "taken_back"),
+        (Phase.ENDED, "v2", "taken_back"),
+        (Phase.BEGAN, "v3", "ramping"),
+    ]
+    assert {event.topic for event in events} == {Topic.CANARY}
+    assert events[0].summary == "canary chat, build v2: is brought into traffic"
+    assert events[2].summary == "canary chat, build v2: taken back at 50%: 3 of 20 requests failed"
+    assert events[2].gravity is Gravity.WARNING
