@@ -29,6 +29,9 @@ CAPTURES = Path(__file__).parent.parent / "tests" / "data" / "captures"
 _RECORDED = {"app": "llmd", "deployment": "LLMServer:tiny", "replica": "wezrga03"}
 _WORKER = "56f77a89ebe4ac99eeb0432ad4a118362e0c7973f588667985fceab9"
 _LINE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\}) (\S+)$")
+_ROUTE = re.compile(r'route="/d([^"]*)"')
+_ASKED = frozenset({"/v1/chat/completions", "/v1/models", "/health"})
+"""Routes that clients and health checks ask for; on the recorded page every route had been tried by hand."""
 CLOCK = SystemClock()
 _PER_S = 3.0
 _START_S = 60.0
@@ -82,6 +85,9 @@ class Fleet:
                 continue
             name, labels, value = match.groups()
             if self.shape.catalogued_only and name not in BY_SAMPLE_NAME:
+                continue
+            route = _ROUTE.search(labels)
+            if route and route[1] not in _ASKED:
                 continue
             yield name, labels, float(value), name.endswith(("_total", "_count", "_sum", "_bucket"))
 

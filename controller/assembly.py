@@ -243,7 +243,11 @@ def metrics_collectors(settings: Settings, *, session: aiohttp.ClientSession, cl
         api = PrometheusApi(base_url=settings.prometheus_url, session=session, token=token)
         collectors["prometheus"] = PrometheusCollector(api=api, clock=clock)
         unhurried = PrometheusApi(
-            base_url=settings.prometheus_url, session=session, token=token, timeout_s=_LATENCY_TIMEOUT_S
+            base_url=settings.prometheus_url,
+            session=session,
+            token=token,
+            timeout_s=_LATENCY_TIMEOUT_S,
+            behind=api,
         )
         collectors["latency"] = PrometheusLatency(api=unhurried, clock=clock)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 
 from controller.collectors.pages import FetchError, check_url, endpoint, fetch
@@ -13,6 +15,8 @@ _AUTH_STATUSES = {401, 403}
 
 class PrometheusApi:
     """One server. ``timeout_s`` bounds a request, ``max_bytes`` its answer; the session belongs to the caller.
+
+    A request is not sent while ``behind``, which asks the same server for what is more urgent, waits for an answer.
 
     Raises:
         BadInputError: a URL that cannot be fetched.
@@ -27,6 +31,7 @@ class PrometheusApi:
         token: str | None = None,
         timeout_s: float = 5.0,
         max_bytes: int = 128_000_000,
+        behind: PrometheusApi | None = None,
     ) -> None:
         self.url = check_url(base_url).rstrip("/") + "/api/v1/query"
         self.address = endpoint(base_url)
@@ -34,6 +39,10 @@ class PrometheusApi:
         self._headers = {"Accept-Encoding": "gzip"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
+        self._behind = behind
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def ask(self, query: str) -> bytes:
         """Return the answer to an instant query as of now. Raises UnavailableError."""
@@ -45,6 +54,18 @@ class PrometheusApi:
         return await self._send(f"{self.url}_range", {"query": query, **times})
 
     async def _send(self, url: str, form: dict[str, str]) -> bytes:
+        if self._behind is not None:
+            await self._behind._idle.wait()  # noqa: SLF001 - another one of these
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._fetched(url, form)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _fetched(self, url: str, form: dict[str, str]) -> bytes:
         try:
             return await fetch(
                 self._session,

@@ -6,7 +6,8 @@ replica but not its deployment, which Serve's gauge of the same replica does.
 
 Adding up hundreds of thousands of buckets takes a server seconds, and latencies are no measure of demand. So nobody
 waits for them: one question is under way at a time, and its answer is handed out by the first pass after it. After
-each round the server is left in peace for twice as long as the round took.
+each round the server is left in peace for twice as long as the round took, and an api that is ``behind`` the tick's own
+asks while that does not.
 """
 
 from __future__ import annotations

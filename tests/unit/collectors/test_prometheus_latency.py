@@ -144,3 +144,30 @@ def test_a_count_that_is_no_number_is_left_out():
 
     assert [one.buckets for one in found] == [((float("inf"), 2.0),)]
     assert found[0].deployment == CHAT
+
+
+async def test_what_is_not_urgent_is_asked_when_what_is_urgent_was_answered(serve, session):
+    came, hold, asked = asyncio.Event(), asyncio.Event(), []
+
+    async def handler(request):
+        asked.append((await request.post())["query"])
+        if asked[-1] == "urgent":
+            came.set()
+            await hold.wait()
+        return web.Response(body=vector())
+
+    url = await serve(handler)
+    urgent = PrometheusApi(base_url=url, session=session)
+    unhurried = PrometheusApi(base_url=url, session=session, behind=urgent)
+
+    first = asyncio.create_task(urgent.ask("urgent"))
+    await came.wait()
+    second = asyncio.create_task(unhurried.ask("unhurried"))
+    third = asyncio.create_task(PrometheusApi(base_url=url, session=session).ask("somebody else's"))
+    await third
+    hold.set()
+    await asyncio.gather(first, second)
+
+    assert asked == ["urgent", "somebody else's", "unhurried"]
+    await unhurried.ask("later")
+    assert asked[-1] == "later"
