@@ -25,7 +25,7 @@ from controller.planner.lead import lead_time
 from controller.planner.needs import LASTING_S, Ahead
 from controller.planner.size import sizing_signals
 from controller.planner.supply.waiting import Chain
-from controller.planner.sustained import SUSTAINED_S, sustained
+from controller.planner.sustained import sustained, sustained_s
 from controller.policy.model import DeploymentPolicy, Policy
 
 
@@ -91,7 +91,7 @@ def plan_inputs(
                 forecast_unavailable=unavailable,
                 interval_s=policy.control.interval_s,
                 gpu_price=policy.gpu_price(deployment),
-                sustained=_sustained(deployment.id, carried, histories, now),
+                sustained=_sustained(deployment.id, carried, histories, over_s=sustained_s(lead), now=now),
                 overrides=overrides,
             )
         )
@@ -175,6 +175,11 @@ def _with_work_history(
     return history
 
 
-def _sustained(deployment: DeploymentId, carried: Capacity, history_of: HistoryOf, now: float) -> dict[Signal, float]:
-    means = {signal: sustained(history_of(deployment, signal, now - SUSTAINED_S), now=now) for signal in carried.full}
+def _sustained(
+    deployment: DeploymentId, carried: Capacity, history_of: HistoryOf, *, over_s: float, now: float
+) -> dict[Signal, float]:
+    means = {
+        signal: sustained(history_of(deployment, signal, now - over_s), over_s=over_s, now=now)
+        for signal in carried.full
+    }
     return {signal: mean for signal, mean in means.items() if mean is not None}

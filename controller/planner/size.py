@@ -103,7 +103,7 @@ def size(
     Work counts what all other signals count, each in its own way, so they have no say beside it. Among
     several signals the one that needs most replicas decides.
 
-    Where the capacity knows the full load, ``sustained`` (the signal's mean over the last minutes) must fit the
+    Where the capacity knows the full load, ``sustained`` (the signal's mean over a start-up) must fit the
     planned load, and the reading of this moment half of the way from there to the full load: the margin between
     the two is there for noise, so noise is not counted twice.
 

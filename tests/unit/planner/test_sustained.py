@@ -1,9 +1,10 @@
-"""The mean of the last two minutes."""
+"""The mean over about a start-up."""
 
 import pytest
 
+from controller.domain.forecast import LeadSource, LeadTime
 from controller.domain.snapshot import History
-from controller.planner.sustained import sustained
+from controller.planner.sustained import sustained, sustained_s
 
 NOW = 1000.0
 
@@ -24,4 +25,17 @@ def past(*values: float | None, ends_s_ago: float = 0.0) -> History:
     ],
 )
 def test_mean_of_what_lasts(history: History, mean: float | None) -> None:
-    assert sustained(history, now=NOW) == mean
+    assert sustained(history, over_s=120.0, now=NOW) == mean
+
+
+@pytest.mark.parametrize(
+    ("start_up_s", "over_s"),
+    [(5.0, 60.0), (60.0, 60.0), (90.0, 90.0), (120.0, 120.0), (1200.0, 120.0)],
+)
+def test_a_load_lasts_when_it_is_there_for_a_start_up(start_up_s: float, over_s: float) -> None:
+    lead = LeadTime(p50_s=1.0, p90_s=start_up_s, p95_s=2000.0, source=LeadSource.POLICY, samples=0)
+
+    assert sustained_s(lead) == over_s
+    assert sustained(past(*[9.0] * 12, *[1.0] * 6), over_s=sustained_s(lead), now=NOW) == pytest.approx(
+        {60.0: 1.0, 90.0: (1.0 * 6 + 9.0 * 3) / 9, 120.0: 5.0}[over_s]
+    )
