@@ -49,7 +49,8 @@ def largest(views: tuple[View, ...]) -> Reading:
     """
     whole = [view.in_flight for view in views if isinstance(view.in_flight, Known)]
     if not whole:
-        return Unknown("; ".join(f"{view.name}: {_reason(view.in_flight)}" for view in views))
+        missing = ((view.name, view.in_flight) for view in views)
+        return Unknown("; ".join(f"{name}: {one.reason}" for name, one in missing if isinstance(one, Unknown)))
     best = max(whole, key=lambda reading: reading.value)
     floor = max(view.at_least for view in views)
     return Known(max(best.value, floor), max(reading.age_s for reading in whole) if floor > best.value else best.age_s)
@@ -59,7 +60,3 @@ def is_idle(views: tuple[View, ...], window_s: float) -> bool:
     """Whether two independent systems know of no traffic over the window, and none knows of any."""
     silent = sum(view.shows_silence(window_s) for view in views)
     return silent >= 2 and not any(view.shows_traffic() for view in views)  # noqa: PLR2004 - two witnesses
-
-
-def _reason(reading: Reading) -> str:
-    return reading.reason if isinstance(reading, Unknown) else "known"

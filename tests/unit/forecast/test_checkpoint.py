@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from controller.forecast.announced import Change
 from controller.forecast.checkpoint import VERSION, dump, load_model, load_track
 from controller.forecast.fitted import FittedModel
 from controller.forecast.online import NAMES, Spec, Track, advance, predict, start
+from controller.forecast.retrospect import Retrospect
 from controller.forecast.target import Target
 from tests.unit.forecast.test_fitted import FOREST
 
@@ -67,6 +69,22 @@ def test_a_track_is_stored_whole_but_for_its_open_predictions(target: Target) ->
     assert (restored.waiting, restored.look, restored.coming) == ((), None, None)
     assert dump(restored) == dump(track)
     assert restored.levels.values.dtype == track.levels.values.dtype
+
+
+def test_what_is_seen_anew_each_time_is_not_stored() -> None:
+    track = replace(learned(), look=Retrospect(at=0, level=1.0), coming=Change(on=True, multiple=2.0, extra=0.0))
+
+    restored = load_track(dump(track))
+
+    assert restored is not None
+    assert (restored.look, restored.coming) == (None, None)
+
+
+def test_numbers_of_numpy_are_stored_as_numbers() -> None:
+    restored = load_model(dump(replace(MODEL, fitted_at=np.float32(3.5))))
+
+    assert restored is not None
+    assert restored.fitted_at == 3.5
 
 
 def test_a_model_is_stored_whole() -> None:

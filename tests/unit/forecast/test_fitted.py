@@ -31,4 +31,4 @@ FOREST = Forest(
 )
 def test_a_row_falls_through_every_tree(row: list[float], expected: float) -> None:
     assert FOREST.predict(np.array(row)) == expected
-    assert FOREST.predict_rows(np.array([row, [4.0, 6.0]])).tolist() == [expected, 124.0]
+    assert FOREST.predict_rows(np.array([row, [4.0, 6.0], [1.0, 5.0]])).tolist() == [expected, 124.0, 111.0]

@@ -79,8 +79,11 @@ def test_the_record_fades(later_s: float, horizon_s: float, kept: float) -> None
     assert then.bias[0] == pytest.approx(2 - share * 5)
 
 
-def test_an_outcome_as_it_was_said_is_covered() -> None:
-    assert Score.fresh(1).counting(outcome(10, 10), np.array([0.9]), horizon_s=60.0).coverage[0] == 1.0
+@pytest.mark.parametrize(("actual", "coverage"), [(10.0, 1.0), (10.5, 0.0)])
+def test_an_outcome_as_it_was_said_is_covered_and_one_just_above_is_not(actual: float, coverage: float) -> None:
+    score = Score.fresh(1).counting(outcome(10, actual), np.array([0.9]), horizon_s=60.0)
+
+    assert score.coverage[0] == coverage
 
 
 def test_the_correction_covers_what_is_promised_whatever_the_blend() -> None:

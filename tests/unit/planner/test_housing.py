@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from controller.domain.placement import ClusterPlan, Obstacle, PoolTarget, Unplaced
-from controller.domain.plan import Action, Reason
+from controller.domain.plan import Action, Reason, Step
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import Plan, decide
 from controller.planner.housing import housed
 from tests.planning import CHAT, NOW, given, policy, seen
 
 RULES = policy(limits={"min_replicas": 1, "max_replicas": 9})
-COMING = (PoolTarget(pool="l4", nodes=3, present=1, in_use=1, coming=2, new=0),)
+COMING = (PoolTarget(pool="l4", nodes=3, present=1, in_use=1, coming=2, new=1),)
 
 
 def planned(load: float, target: int, before: PlannerState | None = None) -> tuple[Plan, PlannerState]:
@@ -42,6 +42,49 @@ def test_a_raise_goes_as_far_as_there_are_places(
 
     assert (decision.desired, decision.action, decision.binding) == (desired, action, reason)
     assert after.memory(CHAT).attempted == (desired if action is Action.SCALE_UP else None)
+
+
+def test_the_stage_tells_the_number_and_what_it_rests_on() -> None:
+    plan, state = planned(5, 1)
+    decided = plan.decisions[0].steps
+
+    def steps(places: int, **given: object) -> tuple[Step, ...]:
+        bounded, _ = housed(
+            plan, state, PlannerState(), ClusterPlan(housed=((CHAT, places),), pools=COMING), {}, **given
+        )  # type: ignore[arg-type]
+        return bounded.decisions[0].steps
+
+    waiting = "2 of 5 wait for workers: nodes are ordered or coming (3 of l4)"
+    assert steps(6) == (*decided, Step("place", 5, Reason.DEMAND, "6 have a place on workers that run or start"))
+    assert steps(3) == (*decided, Step("place", 3, Reason.NO_PLACE, waiting))
+    assert steps(7, startable={CHAT: 7})[len(decided) + 1 :] == (
+        Step("place", 7, Reason.NODE_READY, "2 more than the 5 on nodes that are kept for what is foreseen"),
+    )
+
+
+def test_nodes_that_only_start_are_said_to() -> None:
+    plan, state = planned(5, 1)
+
+    bounded, _ = housed(plan, state, PlannerState(), ClusterPlan(housed=((CHAT, 1),)), {})
+
+    assert bounded.decisions[0].steps[-1].detail == "4 of 5 wait for workers: nodes are starting"
+
+
+def test_a_target_that_was_asked_for_without_an_answer_stays_ours_while_nothing_is_asked() -> None:
+    before = PlannerState(deployments=((CHAT, DeploymentMemory(attempted=7)),))
+    plan, state = planned(5, 1, before)
+
+    _, after = housed(plan, state, before, ClusterPlan(housed=((CHAT, 1),), pools=COMING), {})
+
+    assert after.memory(CHAT).attempted == 7
+
+
+def test_where_the_target_is_unknown_nothing_is_started() -> None:
+    plan, state = decide([given(seen(8, target=None), RULES)], PlannerState(), now=NOW)
+
+    housed_plan, _ = housed(plan, state, PlannerState(), ClusterPlan(housed=((CHAT, 3),)), {}, startable={CHAT: 3})
+
+    assert housed_plan == plan
 
 
 @pytest.mark.parametrize(
@@ -81,7 +124,7 @@ def test_what_is_waited_for_is_said() -> None:
     waiting, _ = housed(plan, state, PlannerState(), on_its_way, {})
     stuck, _ = housed(plan, state, PlannerState(), replace(on_its_way, unplaced=(short,)), {})
 
-    assert "4 of 5 wait for workers: nodes are ordered or coming (2 of l4)" in waiting.decisions[0].steps[-1].detail
+    assert "4 of 5 wait for workers: nodes are ordered or coming (3 of l4)" in waiting.decisions[0].steps[-1].detail
     assert "2 have no place at all: l4: stocked out" in stuck.decisions[0].steps[-1].detail
 
 

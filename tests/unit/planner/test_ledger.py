@@ -9,9 +9,9 @@ from controller.domain.plan import Order, OrderStatus, OutcomeStatus
 from controller.domain.scrape import SourceHealth, SourceKind
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import decide
-from controller.planner.ledger import DRAINED_WITHIN_S
+from controller.planner.ledger import DRAINED_WITHIN_S, ordered
 from tests.planning import LEAD, NOW, applied, given, seen, state
-from tests.records import CHAT
+from tests.records import CHAT, decision
 
 ORDER = Order(id=CHAT, ordered_at=NOW, from_replicas=2, to_replicas=4, deadline=NOW + 45)
 LATE = replace(ORDER, status=OrderStatus.LATE)
@@ -28,6 +28,7 @@ def reviewed(order: Order, *, at_s: float, **observed: Any) -> Order:
     [
         pytest.param(ORDER, 10, {"target": 4, "ready": 2}, OrderStatus.PENDING, id="under-way"),
         pytest.param(ORDER, 30, {"target": 4, "ready": 4}, OrderStatus.ARRIVED, id="arrived"),
+        pytest.param(ORDER, 45, {"target": 4, "ready": 3}, OrderStatus.PENDING, id="at-its-deadline"),
         pytest.param(ORDER, 46, {"target": 4, "ready": 3}, OrderStatus.LATE, id="past-its-deadline"),
         pytest.param(LATE, 99, {"target": 4, "ready": 3}, OrderStatus.LATE, id="late-stays-open"),
         pytest.param(LATE, 99, {"target": 4, "ready": 4}, OrderStatus.ARRIVED, id="late-but-here"),
@@ -76,6 +77,8 @@ GIVEN_BACK = replace(ORDER, from_replicas=4, to_replicas=2, deadline=NOW + DRAIN
     [
         pytest.param(10, {"target": 2, "ready": 2, "stopping": 2}, OrderStatus.PENDING, id="draining"),
         pytest.param(10, {"target": 2, "ready": 2}, OrderStatus.ARRIVED, id="drained"),
+        pytest.param(10, {"target": 2, "ready": 2, "starting": 1}, OrderStatus.PENDING, id="one-too-many-starts"),
+        pytest.param(10, {"target": 2, "ready": 1, "starting": 1}, OrderStatus.ARRIVED, id="as-many-as-wanted"),
         pytest.param(10, {"target": 3, "ready": 2, "stopping": 2}, OrderStatus.CANCELLED, id="wanted-again"),
         pytest.param(601, {"target": 2, "ready": 2, "stopping": 1}, OrderStatus.LATE, id="drains-for-too-long"),
     ],
@@ -93,6 +96,12 @@ def test_an_applied_lowering_is_in_the_ledger_until_it_has_drained() -> None:
     (order,) = applied(plan, planned, [observed]).ledger
 
     assert (order.from_replicas, order.to_replicas, order.gives_back) == (4, 2, True)
+    assert order.deadline == NOW + DRAINED_WITHIN_S
+
+
+@pytest.mark.parametrize(("current", "desired"), [(None, 3), (3, None), (3, 3), (None, None)])
+def test_without_a_change_that_is_known_nothing_is_ordered(current: int | None, desired: int | None) -> None:
+    assert ordered(decision(current=current, desired=desired), now=NOW) is None
 
 
 @pytest.mark.parametrize("status", [OutcomeStatus.ADVISED, OutcomeStatus.REFUSED, OutcomeStatus.FAILED])

@@ -1,13 +1,15 @@
 """Targets that this controller did not set: a redeploy's are set again, somebody else's are left alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.domain.plan import Action, Conflict, OutcomeStatus, Reason
+from controller.domain.plan import Action, Conflict, Order, OutcomeStatus, Reason
 from controller.domain.reading import Unknown
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import decide
+from controller.planner.ownership import disowned, unclaimed
 from tests.planning import NOW, applied, decided, given, policy, seen, state
 from tests.records import CHAT
 
@@ -15,6 +17,7 @@ RULES = policy(stabilisation={"upscale_delay_s": 0, "downscale_delay_s": 300})
 OURS = DeploymentMemory(
     last_set=4, last_set_at=NOW - 50, last_set_digest="d1", known_since=NOW - 900, recommendations=((NOW - 50, 4),)
 )
+ORDER = Order(id=CHAT, ordered_at=NOW, from_replicas=2, to_replicas=4, deadline=NOW + 45)
 REDEPLOYED = {"config_digest": "d2", "config_replicas": 1}
 
 
@@ -156,6 +159,21 @@ def test_only_what_was_applied_is_remembered_as_set(status: OutcomeStatus, last_
 
     assert memory.last_set == last_set
     assert (memory.last_set_digest, memory.last_set_at) == (("d1", NOW) if last_set else (None, None))
+
+
+def test_where_serve_scales_by_itself_no_target_is_expected() -> None:
+    before = PlannerState(deployments=((CHAT, replace(OURS, attempted=5)),), ledger=(ORDER,))
+
+    assert unclaimed(before) == replace(before, deployments=((CHAT, replace(OURS, last_set=None, attempted=None)),))
+
+
+def test_what_another_controller_sets_is_neither_ours_nor_a_strangers() -> None:
+    ours = replace(OURS, attempted=5, last_set_seen_at=NOW - 60)
+
+    after = disowned(ours)
+
+    assert after == replace(ours, last_set=None, last_set_at=None, last_set_seen_at=None, attempted=None)
+    assert decide([given(seen(28, target=6), RULES)], state(after), now=NOW)[0].conflicts == ()
 
 
 def test_a_target_that_a_person_sets_as_advised_is_no_conflict() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from controller.domain.forecast import Forecast
-from controller.domain.plan import Capacity, CapacitySource, Reason
+from controller.domain.plan import Capacity, CapacitySource, Reason, Step
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.planner.capacity import capacity
@@ -49,7 +49,7 @@ def sized(
 def test_demand_now(demand: float, replicas: int, reason: Reason) -> None:
     result = sized(demand)
 
-    assert (result.reactive.replicas, result.reactive.reason) == (replicas, reason)
+    assert (result.reactive.stage, result.reactive.replicas, result.reactive.reason) == ("reactive", replicas, reason)
 
 
 def test_the_arithmetic_is_one_sentence() -> None:
@@ -72,17 +72,32 @@ def test_the_signal_that_needs_most_decides() -> None:
 def test_without_any_knowledge_the_target_is_held_whatever_is_forecast() -> None:
     result = sized(Unknown("stale"), forecast(80.0), current=3)
 
-    assert (result.needed, result.reason, result.complete) == (3, Reason.NO_DATA, False)
-    assert "ongoing requests unknown (stale)" in result.reactive.detail
+    assert (result.needed, result.reason, result.complete, result.roomy) == (3, Reason.NO_DATA, False, 3)
+    assert result.steps == (
+        Step("reactive", 3, Reason.NO_DATA, "hold 3: ongoing requests unknown (stale)"),
+        Step("forecast", 3, Reason.NO_DATA, "a forecast is not carried beyond what is known"),
+    )
 
 
-@pytest.mark.parametrize(("ongoing", "replicas", "reason"), [(30.0, 4, Reason.DEMAND), (8.0, 2, Reason.NO_DATA)])
-def test_partial_knowledge_may_raise_but_not_lower(ongoing: float, replicas: int, reason: Reason) -> None:
+@pytest.mark.parametrize(
+    ("ongoing", "replicas", "reason", "detail"),
+    [
+        (30.0, 4, Reason.DEMAND, "30.0 ongoing requests / 8 per replica → 4; decode tokens/s unknown (absent)"),
+        (
+            8.0,
+            2,
+            Reason.NO_DATA,
+            "not below 2: 8.0 ongoing requests / 8 per replica → 1; decode tokens/s unknown (absent)",
+        ),
+    ],
+)
+def test_partial_knowledge_may_raise_but_not_lower(ongoing: float, replicas: int, reason: Reason, detail: str) -> None:
     demand: dict[Signal, Reading] = {Signal.ONGOING_REQUESTS: Known(ongoing), Signal.DECODE_TOKENS: Unknown("absent")}
 
     result = sized(demand, rules=policy(per_replica=BOTH))
 
     assert (result.needed, result.reason, result.complete) == (replicas, reason, False)
+    assert result.reactive == Step("reactive", replicas, reason, detail)
 
 
 @pytest.mark.parametrize(("predicted", "replicas", "reason"), [(30.0, 4, Reason.FORECAST), (3.0, 2, Reason.DEMAND)])

@@ -73,6 +73,7 @@ def test_silence_at_zero_is_known_from_two_sources(watch):
     assert seen.at_the_door == Known(0.0)
     assert seen.idle
     assert seen.reading(Signal.ONGOING_REQUESTS) == Known(0.0)
+    assert seen.queued_requests == Known(0.0)
     assert seen.blind_spots == ()
 
 
@@ -110,6 +111,35 @@ def test_the_door_is_unknown_where_neither_place_can_be_seen(watch):
     seen = watch.look(LLMD, T)
 
     assert isinstance(seen.at_the_door, Unknown)
+    assert not seen.idle
+
+
+def test_http_requests_that_were_counted_are_no_silence(watch):
+    count = scraped.SERVE_HTTP_REQUESTS.name
+    watched = page("ray_8080_llmd_scaledown")
+    counted = tuple(one for one in watched if one.name == count and ("application", "llmd") in one.labels)
+    assert counted
+
+    for second in (0, 30):
+        grown = tuple(replace(one, value=one.value + second) for one in counted)
+        watch.see(
+            serve(at_zero(), T + second),
+            ray((*without(quiet_ray(), count), *grown), T + second),
+            haproxy(quiet_door(), T + second),
+        )
+    seen = watch.look(LLMD, T + 30)
+
+    assert seen.reading(Signal.REQUESTS) == Known(pytest.approx(len(counted)), 0.0)
+    assert not seen.idle
+
+
+def test_without_an_agent_nobody_knows_what_waits_at_handles(watch):
+    for second in (0, 30):
+        watch.see(serve(at_zero(), T + second), haproxy(quiet_door(), T + second))
+
+    seen = watch.look(LLMD, T + 30)
+
+    assert seen.reading(Signal.ONGOING_REQUESTS) == Known(0.0, 0.0)
     assert not seen.idle
 
 
@@ -156,6 +186,11 @@ RUNNING, STARTING, STOPPING = ReplicaState.RUNNING, ReplicaState.STARTING, Repli
             fleet(("a", "n1", RUNNING, 1), ("b", "n1", RUNNING, 3), ("c", "n2", RUNNING, 2)),
             (3.0, 2.0, 1.0),
             id="fewest-on-a-node-first",
+        ),
+        pytest.param(
+            fleet(("a", "n1", RUNNING, 1), ("b", "n2", RUNNING, 2)),
+            (1.0, 2.0),
+            id="node-by-node-where-all-have-as-many",
         ),
         pytest.param(
             fleet(("a", "n1", RUNNING, 1), ("b", "n1", RUNNING, 2), ("c", "n2", RUNNING, 3), head="n2"),

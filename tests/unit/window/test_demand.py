@@ -9,6 +9,8 @@ from controller.domain.reading import Known, Unknown
 from controller.domain.scrape import Sample, SourceKind
 from controller.domain.signals import MEASURED, Signal
 from controller.window.observe import observe
+from controller.window.reach import Moment
+from controller.window.replica_gauges import serve_view
 from controller.window.window import Window
 from tests.captured import (
     HAPROXY,
@@ -197,6 +199,34 @@ def test_without_any_view_the_reason_names_each_of_them(watch):
 
     assert isinstance(reading, Unknown)
     assert [part.split(":")[0] for part in reading.reason.split("; ")] == ["HAProxy", "Serve", "vLLM"]
+
+
+def test_why_serves_view_is_unknown_is_told(watch):
+    def told(at: float) -> str:
+        moment = Moment(watch.window, at)
+        found = moment.window.serve(at).state.deployment(LLMD)
+        view = serve_view(moment, found, watch.window.known_replicas(LLMD))
+        return view.in_flight.reason, view.arrivals.reason
+
+    watch.see(serve("llmd_loaded", T - 40), serve("llmd_loaded", T))
+    assert told(T) == ("no Ray metrics agent is scraped",) * 2
+
+    watch.see(ray(without(LOADED, "ray_serve_replica", "ray_serve_deployment_request"), T))
+    [replica] = watch.window.serve(T).state.deployment(LLMD).replicas
+    assert told(T) == (f"replica {replica.replica_id} shows no gauge",) * 2
+
+    watch.see(failed(SourceKind.RAY, RAY, T + 31), serve("llmd_loaded", T + 31))
+    assert told(T + 31) == (f"{RAY} is stale",) * 2
+
+
+def test_a_counter_seen_once_is_said_to_need_more(watch):
+    watch.see(serve("llmd_loaded", T - 40), serve("llmd_loaded", T), ray("llmd_loaded", T))
+    moment = Moment(watch.window, T)
+    found = moment.window.serve(T).state.deployment(LLMD)
+
+    view = serve_view(moment, found, watch.window.known_replicas(LLMD))
+
+    assert view.arrivals.reason.endswith(": not enough scrapes yet")
 
 
 def test_one_silent_replica_does_not_make_the_rest_look_like_all(watch):

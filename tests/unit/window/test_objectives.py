@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.domain.identity import DeploymentId
@@ -62,6 +64,20 @@ def test_failed_requests_are_those_of_the_service_and_a_client_that_left_is_none
     watch.see(ray(LOADED, T), serve("llmd_loaded", T), ray(later, T + 30), serve("llmd_loaded", T + 30))
 
     assert objectives(watch, T + 30)[Objective.SUCCESS] == Events(per_s=4.0, bad_per_s=0.0)
+
+
+def test_failed_requests_that_only_serve_saw_count(watch):
+    failing = tuple(
+        replace(one, labels=tuple((name, "500" if name == "status_code" else value) for name, value in one.labels))
+        if one.name == REQUESTS
+        else one
+        for one in LOADED
+    )
+    name = next(one for one in failing if one.name == REQUESTS and ("application", "llmd") in one.labels).labels
+    later = edited(failing, REQUESTS, add=60, **dict(name))
+    watch.see(ray(failing, T), serve("llmd_loaded", T), ray(later, T + 30), serve("llmd_loaded", T + 30))
+
+    assert objectives(watch, T + 30)[Objective.SUCCESS] == Events(per_s=2.0, bad_per_s=2.0)
 
 
 def test_of_two_systems_the_one_that_saw_more_failures_counts(watch):

@@ -95,6 +95,10 @@ def test_a_stale_state_is_unknown_and_a_blind_spot(watch):
     assert seen.blind_spots == (f"{SERVE} last answered 31 s ago (limit 30 s): connection refused",)
     assert seen.reading(Signal.ONGOING_REQUESTS) == Known(24.0, 0.0)
 
+    watch.see(failed(SourceKind.HAPROXY, HAPROXY, T + 70), ray("llmd_loaded", T + 70))
+    reason = watch.look(LLMD, T + 70).reading(Signal.ONGOING_REQUESTS).reason
+    assert "Serve: Serve's state is stale" in reason
+
 
 def test_of_a_deployment_that_serve_does_not_list_nothing_is_known(watch):
     watch.see(*all_of("llmd_loaded", T))
@@ -475,6 +479,15 @@ def test_a_front_door_without_the_applications_backend_is_a_blind_spot(watch):
         watch.see(ray("llmd_loaded", T + at), haproxy("llm_loaded", T + at), serve("llmd_loaded", T + at))
 
     assert watch.look(LLMD, T + 120).blind_spots == ("no HAProxy counts the sessions of application llmd",)
+
+
+def test_a_front_door_that_deployments_share_is_nobodys_blind_spot(watch):
+    for at in (0, 40, 80, 120):
+        watch.see(ray("llmd_loaded", T + at), haproxy("llm_loaded", T + at), serve("llmd_loaded", T + at))
+
+    found = observe(watch.window, [LLMD, DeploymentId("llmd", "LLMServer:other")], T + 120)
+
+    assert found[0].blind_spots == ()
 
 
 @pytest.mark.parametrize(

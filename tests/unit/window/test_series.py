@@ -55,6 +55,20 @@ def test_a_counter_that_reads_zero_had_counted_nothing_before():
     assert (growth.increase, growth.seconds) == (40.0, 20.0)
 
 
+@pytest.mark.parametrize(
+    ("points", "moved"),
+    [
+        ([(0, 1.0)], None),
+        ([(0, 1.0), (10, 1.0)], False),
+        ([(0, 1.0), (10, 2.0)], True),
+        ([(0, 1.0), (10, 1.0), (20, 2.0)], True),
+        ([(0, 1.0), (10, 2.0), (20, 2.0)], False),
+    ],
+)
+def test_a_counter_moved_when_its_newest_points_differ(points, moved):
+    assert series(*points).moved() is moved
+
+
 def test_old_points_are_dropped_but_never_the_newest():
     kept = series((0, 1), (10, 2), (20, 3))
 

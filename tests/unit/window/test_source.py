@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from controller.catalog import scraped
 from controller.domain.scrape import Sample, Scrape, SourceKind
+from controller.domain.serve import ServeState
 from controller.window.future import believed_at
 from controller.window.source import Source
 
@@ -247,7 +249,7 @@ def test_series_that_are_gone_are_forgotten() -> None:
 
 @pytest.mark.parametrize(("ahead_s", "believed"), [(-100.0, True), (0.0, True), (5.0, True), (5.1, False)])
 def test_an_answer_from_the_future_is_a_failure(ahead_s: float, believed: bool) -> None:
-    told = scrape(1000.0 + ahead_s, sample(GAUGE, 1.0), errors=("cut",))
+    told = replace(scrape(1000.0 + ahead_s, sample(GAUGE, 1.0), errors=("cut",)), serve=ServeState(applications=()))
 
     taken = believed_at(told, 1000.0)
 

@@ -1,5 +1,7 @@
 """A forecast's quantile rises with what is missed, and comes back when it is not."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,19 @@ def test_without_a_record_the_policy_decides() -> None:
 
 def test_a_policy_that_is_more_careful_stays_so() -> None:
     assert careful(0.99, ServiceRecord(at=0.0, requests=1e6, missed=1e5), allowed=ALLOWED) == 0.99
+
+
+@pytest.mark.parametrize(
+    ("at", "kept"),
+    [(100.0, 1.0), (40.0, 1.0), (100.0 + 6 * 3600, math.exp(-1))],
+    ids=["at-once", "clock-back", "later"],
+)
+def test_the_record_fades_over_a_quarter_of_a_day(at: float, kept: float) -> None:
+    record = served(ServiceRecord(at=100.0, requests=1000.0, missed=200.0), outcomes(50, 20), at=at)
+
+    assert record.at == at
+    assert record.requests == pytest.approx(kept * 1000.0 + 50.0)
+    assert record.missed == pytest.approx(kept * 200.0 + 20.0)
 
 
 def test_the_misses_of_a_first_minute_decide_nothing() -> None:

@@ -49,5 +49,6 @@ def test_a_verdict_says_why() -> None:
     (refused,) = verdicts(ledger(refusal(0)), now=NOW + 1)
     (late,) = verdicts(ledger(order(3)), now=NOW + 221)
 
+    assert refused.pool == late.pool == refusal(0).pool
     assert (refused.kind, refused.detail) == (VerdictKind.STOCKED_OUT, "GCE_STOCKOUT")
     assert (late.kind, late.detail) == (VerdictKind.LATE, "ordered 3, not all there after 220 s")
