@@ -45,6 +45,7 @@ from controller.export.log import LogExporter, json_log
 from controller.export.metrics import MetricsExporter
 from controller.interventions.copied import CopiedShelf
 from controller.interventions.overrides import KIND as OVERRIDE
+from controller.interventions.words import SpokenWords
 from controller.loop.control import ControlLoop
 from controller.loop.schedule import every
 from controller.loop.unrecorded import NothingKept
@@ -53,6 +54,7 @@ from controller.policy.load import PolicyFile
 from controller.policy.model import Mode
 from controller.ports import Exporter, Leadership, LoopEvent, StoreError
 from controller.settings import Settings
+from controller.store.hand_over import ConfigMapHandOver
 from controller.store.reader import StoreReader
 from controller.store.sqlite import SqliteStore
 from controller.web.feed import Feed
@@ -74,6 +76,7 @@ _COLLECT_GARBAGE_AFTER = (100_000, 20, 10)
 
 _API_END_S = 3.0
 _TELL_STOP_S = 2.0
+_LEAVE_WORDS_S = 3.0
 _REPLAYED_AT_ONCE = 200
 
 
@@ -148,7 +151,10 @@ async def run(
             refused=lambda reason: metrics.count(exported.API_REFUSALS, reason),
             floors=around.floors.read,
         )
-        add_interventions(routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock, standby=standby)
+        left = partial(_leave_words, surface.hand_over, SpokenWords(asked.overrides, asked.approvals), log)
+        add_interventions(
+            routes, overrides=asked.overrides, approvals=asked.approvals, clock=clock, standby=standby, left=left
+        )
         shown = Shown(
             timeline=timeline,
             feed=feed,
@@ -164,7 +170,7 @@ async def run(
         cleanup.callback(feed.close)
         await asyncio.to_thread(recall, timeline, settings.store, policy_file.current.policy)
         taking = receivers(around, asked, shelf=store, policy=policy_file, count=metrics.count, standby=standby)
-        add_webhooks(routes, take=taking.take, courier=courier)
+        add_webhooks(routes, take=taking.take, courier=courier, left=left)
         server = ApiServer(routes, listening)
         for sentence in (
             _summary(settings, policy_file, server.address),
@@ -279,6 +285,17 @@ def _standby(leadership: Leadership | None) -> str | None:
     if leadership is None or leadership.may_act():
         return None
     return f"another controller acts, so ask that one: {leadership.standing}"
+
+
+async def _leave_words(hand_over: ConfigMapHandOver | None, words: SpokenWords, log: FilteringBoundLogger) -> None:
+    """Leave what was just said for the next leader; where that fails the next tick does it."""
+    if hand_over is None:
+        return
+    try:
+        async with asyncio.timeout(_LEAVE_WORDS_S):
+            await hand_over.leave_words(words.told())
+    except (UnavailableError, TimeoutError) as error:
+        log.warning("words_not_left_yet", problem=str(error) or f"no answer within {_LEAVE_WORDS_S:g} s")
 
 
 def _courier(

@@ -17,6 +17,7 @@ from controller.errors import BadInputError
 from controller.interventions.approvals import ApprovalBoard, StaleProposalError, UnknownProposalError
 from controller.interventions.overrides import OverrideBoard
 from controller.interventions.overrides import Request as OverrideRequest
+from controller.interventions.words import Left, nobody_comes_after
 from controller.ports import Clock
 
 Failure = Callable[[Request, Exception], Awaitable[Response]]
@@ -49,24 +50,26 @@ def add_interventions(
     approvals: ApprovalBoard,
     clock: Clock,
     standby: Callable[[], str | None] = lambda: None,
+    left: Left = nobody_comes_after,
 ) -> None:
     """Add the endpoints. Those that change something are behind ``controller.api.access``, as all are.
 
-    ``standby`` says why another controller acts, None while this one does: only that one is to be asked.
+    ``standby`` says why another controller acts, None while this one does: only that one is to be asked. What was said
+    is ``left`` for the next leader before it is answered.
     """
 
     def acts(request: Request) -> None:
         if request.method not in {"GET", "HEAD"} and (why := standby()) is not None:
             raise HTTPException(503, why)
 
-    for routes in (_overrides(overrides, clock), _approvals(approvals)):
+    for routes in (_overrides(overrides, clock, left), _approvals(approvals, left)):
         app.include_router(routes, dependencies=[Depends(acts)])
     app.exception_handler(BadInputError)(_answering(422))
     app.exception_handler(UnknownProposalError)(_answering(404))
     app.exception_handler(StaleProposalError)(_answering(409))
 
 
-def _overrides(board: OverrideBoard, clock: Clock) -> APIRouter:
+def _overrides(board: OverrideBoard, clock: Clock, left: Left) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/overrides")
 
     @routes.get("")
@@ -85,7 +88,9 @@ def _overrides(board: OverrideBoard, clock: Clock) -> APIRouter:
             reason=body.reason,
             replicas=body.replicas,
         )
-        return plain(board.begin(asked))
+        begun = board.begin(asked)
+        await left()
+        return plain(begun)
 
     @routes.delete("/{name}")
     async def end(name: str) -> Any:
@@ -93,12 +98,13 @@ def _overrides(board: OverrideBoard, clock: Clock) -> APIRouter:
         ended = board.end(name)
         if ended is None:
             raise HTTPException(404, f"no override {name} is in force")
+        await left()
         return plain(ended)
 
     return routes
 
 
-def _approvals(board: ApprovalBoard) -> APIRouter:
+def _approvals(board: ApprovalBoard, left: Left) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/approvals")
 
     @routes.get("")
@@ -114,12 +120,16 @@ def _approvals(board: ApprovalBoard) -> APIRouter:
     @routes.post("/{name}/approve")
     async def approve(name: str, request: Request, body: AnswerBody | None = None) -> Any:
         """Say yes: the next tick acts on it if it still plans the same. 409 when it no longer waits."""
-        return plain(board.approve(name, by=_caller(request), note=body.note if body else ""))
+        approved = board.approve(name, by=_caller(request), note=body.note if body else "")
+        await left()
+        return plain(approved)
 
     @routes.post("/{name}/reject")
     async def reject(name: str, request: Request, body: AnswerBody | None = None) -> Any:
         """Say no. 409 when it no longer waits."""
-        return plain(board.reject(name, by=_caller(request), note=body.note if body else ""))
+        rejected = board.reject(name, by=_caller(request), note=body.note if body else "")
+        await left()
+        return plain(rejected)
 
     return routes
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from controller.api.access import HOOKS
+from controller.interventions.words import Left, nobody_comes_after
 from controller.webhooks.courier import Courier
 from controller.webhooks.outbox import OutboxError
 from controller.webhooks.receiver import Answer
@@ -16,8 +17,8 @@ from controller.webhooks.receiver import Answer
 Take = Callable[[str, Any, bytes], Answer | None]
 
 
-def add_webhooks(app: FastAPI, *, take: Take, courier: Courier) -> None:
-    """Add the endpoints. Each receiver checks its own senders."""
+def add_webhooks(app: FastAPI, *, take: Take, courier: Courier, left: Left = nobody_comes_after) -> None:
+    """Add the endpoints. Each receiver checks its own senders; what it says is ``left`` for the next leader first."""
     app.exception_handler(OutboxError)(_unreadable)
 
     @app.post(f"{HOOKS}{{name}}")
@@ -26,6 +27,7 @@ def add_webhooks(app: FastAPI, *, take: Take, courier: Courier) -> None:
         answer = take(name, request.headers, await request.body())
         if answer is None:
             raise HTTPException(404, f"there is no receiver {name}; the policy lists them under webhooks.in")
+        await left()
         if answer.status == 200:  # noqa: PLR2004
             return JSONResponse({"done": answer.sentences})
         return JSONResponse({"detail": "; ".join(answer.sentences)}, status_code=answer.status)

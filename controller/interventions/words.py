@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.interventions.approvals import KIND as PROPOSAL
 from controller.interventions.approvals import ApprovalBoard
 from controller.interventions.overrides import KIND as OVERRIDE
 from controller.interventions.overrides import OverrideBoard
+
+Left = Callable[[], Awaitable[None]]
+"""Leaves a word that has just been said where the next leader finds it. Does not raise."""
+
+
+async def nobody_comes_after() -> None:
+    """Where there is one controller only, what its store keeps is enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ order and its record; so it lies where every controller can read it.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import zlib
@@ -57,7 +58,9 @@ class ConfigMapHandOver:
         self._name = name
         self._leadership = leadership
         self._last: tuple[bytes, bytes] | None = None
+        self._tick = 0
         self._version: str | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def publish(self, state: PlannerState, words: Mapping[str, Sequence[bytes]], *, tick: int) -> None:
         """Write the state, and what people said (JSON texts by kind); what is there already is not written again.
@@ -67,7 +70,21 @@ class ConfigMapHandOver:
             UnavailableError: the API server gives no answer, or refuses.
 
         """
-        plain = dump_state(state), _dump_words(words)
+        async with self._one_at_a_time:
+            await self._publish(dump_state(state), _dump_words(words), tick)
+
+    async def leave_words(self, words: Mapping[str, Sequence[bytes]]) -> None:
+        """Write what people said since, beside the state as it was last left; raises like ``publish``.
+
+        Where that state is not certain (nothing was left in this term, or the last write failed) nothing is written:
+        a state that is too old would do more harm, and the next tick writes both.
+        """
+        async with self._one_at_a_time:
+            if self._last is not None:
+                await self._publish(self._last[0], _dump_words(words), self._tick)
+
+    async def _publish(self, state: bytes, words: bytes, tick: int) -> None:
+        plain = state, words
         if plain == self._last:
             return
         if not self._leadership.may_act():
@@ -82,6 +99,7 @@ class ConfigMapHandOver:
             )
             raise HandOverError(msg)
         body = self._body(packed, tick)
+        self._last = None
         try:
             written = await (self._create(body) if self._version is None else self._replace(body))
         except KubernetesRefusedError as error:
@@ -90,7 +108,7 @@ class ConfigMapHandOver:
             if error.status != HTTPStatus.CONFLICT:
                 raise
             written = await self._write_again(body)
-        self._version, self._last = str(written["metadata"]["resourceVersion"]), plain
+        self._version, self._last, self._tick = str(written["metadata"]["resourceVersion"]), plain, tick
 
     async def take(self) -> HandedOver | None:
         """Read what the last leader left; None where nobody led yet. To be called once a term, before deciding.
@@ -100,6 +118,10 @@ class ConfigMapHandOver:
             UnavailableError: the API server gives no answer, or refuses.
 
         """
+        async with self._one_at_a_time:
+            return await self._take()
+
+    async def _take(self) -> HandedOver | None:
         found = await self._client.find(f"{self._maps}/{self._name}")
         if found is None:
             self._version = self._last = None

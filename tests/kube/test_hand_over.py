@@ -11,6 +11,7 @@ import pytest
 from controller.domain.override import OverrideAction
 from controller.domain.plan import Order
 from controller.domain.state import DeploymentMemory, PlannerState
+from controller.errors import UnavailableError
 from controller.interventions.approvals import ApprovalBoard
 from controller.interventions.copied import CopiedShelf
 from controller.interventions.overrides import OverrideBoard, Request
@@ -83,6 +84,46 @@ async def test_a_leader_that_is_killed_leaves_what_people_said_to_it(cluster: Cl
     assert heir.overrides.in_force(clock.now()) == (lasting,)
     assert lasting.id != forgotten.id
     assert heir.approvals.ask(decision(current=2, desired=5)) == word
+
+
+async def test_a_word_between_two_ticks_outlasts_the_leader_that_it_was_said_to(cluster: Cluster) -> None:
+    clock = VirtualClock(1000.0)
+    killed, heir = boards(clock), boards(clock)
+    pause = Request(action=OverrideAction.FREEZE, deployment=CHAT, for_s=600, owner="ada", reason="a launch")
+    left = hand_over(cluster, Leader(1))
+    first = Succession(Leader(1), left, killed)
+    term, state = await first.begin(STATE)
+    await left.leave_words(killed.told())  # too early: with which state?
+    assert await hand_over(cluster, Leader(2)).take() is None
+    assert await first.leave(term, state, tick=7) is None
+
+    lasting = killed.overrides.begin(pause)
+    await left.leave_words(killed.told())
+
+    taken = await hand_over(cluster, Leader(2)).take()
+    assert taken is not None
+    assert (taken.state, taken.tick) == (STATE, 7)
+    heir.heed(taken.words or {})
+    assert heir.overrides.in_force(clock.now()) == (lasting,)
+
+
+async def test_words_are_not_left_beside_a_state_that_may_be_too_old(cluster: Cluster) -> None:
+    clock = VirtualClock(1000.0)
+    killed = boards(clock)
+    left = hand_over(cluster, Leader(1))
+    await left.publish(PlannerState(), killed.told(), tick=1)
+    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps/foreserve"
+    found = await cluster.client.get(path)
+    await cluster.client.delete(path, uid=found["metadata"]["uid"])
+    with pytest.raises(UnavailableError):
+        await left.publish(STATE, killed.told(), tick=2)
+
+    killed.overrides.begin(
+        Request(action=OverrideAction.FREEZE, deployment=CHAT, for_s=600, owner="ada", reason="a launch")
+    )
+    await left.leave_words(killed.told())
+
+    assert await hand_over(cluster, Leader(2)).take() is None
 
 
 async def test_what_an_older_version_left_keeps_the_words_that_are_known_here(cluster: Cluster) -> None:

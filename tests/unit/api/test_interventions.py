@@ -42,7 +42,14 @@ async def served(tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
         tokens=lambda: parse_tokens(f"alice act {ACT}\ngrafana read {READ}", "tokens"),
     )
     scene = SimpleNamespace(clock=clock, overrides=overrides, approvals=approvals, store=store, elsewhere=None)
-    add_interventions(app, overrides=overrides, approvals=approvals, clock=clock, standby=lambda: scene.elsewhere)
+    scene.left = []
+
+    async def left() -> None:
+        scene.left.append((len(overrides.bodies()), [one.status for one in approvals.proposals()]))
+
+    add_interventions(
+        app, overrides=overrides, approvals=approvals, clock=clock, standby=lambda: scene.elsewhere, left=left
+    )
     server = ApiServer(app, listen("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve())
     async with aiohttp.ClientSession(server.address) as scene.session:
@@ -80,6 +87,22 @@ async def test_one_is_begun_seen_and_ended(served: SimpleNamespace) -> None:
     assert listed == [begun]
     assert ended == 200
     assert await call(served, "GET", "overrides", token=READ) == (200, [])
+
+
+async def test_every_word_is_left_for_the_next_leader_before_it_is_answered(served: SimpleNamespace) -> None:
+    yes, no = served.approvals.ask(decision(desired=5)), served.approvals.ask(decision(desired=6))
+    _, begun = await call(served, "POST", "overrides", HOLD)
+    assert served.left == [(1, ["open", "stale"])]
+    await call(served, "DELETE", f"overrides/{begun['id']}")
+    assert served.left[1:] == [(0, ["open", "stale"])]
+    await call(served, "POST", f"approvals/{no.id}/reject")
+    assert served.left[2:] == [(0, ["rejected", "stale"])]
+
+    await call(served, "POST", f"approvals/{yes.id}/approve")  # it does not wait any more
+    await call(served, "POST", "overrides", {**HOLD, "for_s": 1e9})
+    await call(served, "GET", "overrides")
+
+    assert len(served.left) == 3
 
 
 async def test_one_for_every_deployment(served: SimpleNamespace) -> None:
