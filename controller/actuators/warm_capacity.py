@@ -25,6 +25,9 @@ from controller.ports import Clock, Leadership
 
 QUEUE = "provisioning_request"
 
+_LOOKS, _LOOK_S = 20, 0.1
+"""How often, and how many seconds apart, what was given up is looked for."""
+
 _Result = tuple[OutcomeStatus, str]
 
 
@@ -151,7 +154,22 @@ class WarmCapacityActuator:
         if written.nodes != nodes:
             return OutcomeStatus.FAILED, f"{written.nodes} nodes are kept after {nodes} were asked for"
         before = live.nodes if live else 0
-        return OutcomeStatus.APPLIED, f"keeps {before} → {nodes} nodes of {shape.pool} warm"
+        settled = nodes >= before or await self._settled(lever, shape.pool)
+        late = "" if settled else ", and the pods of the others are still there"
+        return OutcomeStatus.APPLIED, f"keeps {before} → {nodes} nodes of {shape.pool} warm{late}"
+
+    async def _settled(self, lever: WarmLever, pool: str) -> bool:
+        """Wait until what was given up asks for no node any more: workers that come push its pods away.
+
+        A Deployment that has not been seen to be smaller would make these pods again, and they would ask for nodes.
+        """
+        for look in range(_LOOKS):
+            live = await self._store.find(lever, pool)
+            if live is None or live.settled:
+                return True
+            if look + 1 < _LOOKS:
+                await self._clock.sleep(_LOOK_S)
+        return False
 
     async def _stale(self, pool: str, chosen: WarmLever | None) -> tuple[Warm, ...]:
         """Return what another lever still keeps, from before the choice changed."""

@@ -31,7 +31,10 @@ _NO_SUCH_KIND = {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
-    """What keeps a pool warm: so many nodes of this shape; ``trouble`` says why it does not, where it does not."""
+    """What keeps a pool warm: so many nodes of this shape; ``trouble`` says why it does not, where it does not.
+
+    ``settled``: no more pods are there, or are made again, than it asks for.
+    """
 
     lever: WarmLever
     pool: str
@@ -39,6 +42,7 @@ class Warm:
     digest: str | None
     uid: str
     trouble: str = ""
+    settled: bool = True
 
 
 class WarmCapacityStore:
@@ -133,7 +137,14 @@ def _warm(lever: WarmLever, thing: Mapping[str, Any]) -> Warm:
         digest=digest_of(thing),
         uid=str(thing["metadata"]["uid"]),
         trouble=_trouble(lever, thing),
+        settled=lever is not WarmLever.BALLOON or _settled(thing),
     )
+
+
+def _settled(deployment: Mapping[str, Any]) -> bool:
+    status = deployment.get("status") or {}
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    return bool(seen and status.get("replicas", 0) <= (deployment["spec"].get("replicas") or 0))
 
 
 def _trouble(lever: WarmLever, thing: Mapping[str, Any]) -> str:

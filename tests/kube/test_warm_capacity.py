@@ -123,6 +123,24 @@ async def test_balloons_hold_the_nodes_that_no_worker_needs_and_give_way_to_the_
     assert (await world.found()).warm == ((cluster.pool("gpu"), 1),)
 
 
+async def test_what_is_given_up_asks_for_no_node_any_more_once_the_lever_says_so(cluster: Cluster) -> None:
+    """Otherwise workers that take the nodes over push its pods away, and these are made again and ask for more."""
+    await priority_class(cluster)
+    await cluster.ray_cluster(groups=(worker_group(),))
+    for name in ("n0", "n1"):
+        await cluster.node(name, pool="gpu", gpus=2)
+    world = World(cluster)
+    await world.want(2)
+    while len(await cluster.until(world.balloons_placed)) < 2:
+        pass
+
+    outcome = await world.want(0)
+
+    assert outcome.status is OutcomeStatus.APPLIED
+    assert outcome.detail.endswith("warm")
+    assert [pod for pod in await world.balloons() if not pod["metadata"].get("deletionTimestamp")] == []
+
+
 async def test_what_is_kept_already_is_not_written_again_and_nothing_is_made_for_nothing(cluster: Cluster) -> None:
     await cluster.ray_cluster()
     world = World(cluster)
