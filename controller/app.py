@@ -6,8 +6,9 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -52,7 +53,7 @@ from controller.loop.unrecorded import NothingKept
 from controller.on_kubernetes import on_kubernetes
 from controller.policy.load import PolicyFile
 from controller.policy.model import Mode
-from controller.ports import Exporter, Leadership, LoopEvent, StoreError
+from controller.ports import Clock, Exporter, Leadership, LoopEvent, StoreError
 from controller.settings import Settings
 from controller.store.hand_over import ConfigMapHandOver
 from controller.store.reader import StoreReader
@@ -68,6 +69,8 @@ from controller.webhooks.outbox import Outbox, outbox_path
 
 Say = Callable[[str], None]
 
+Tick = Callable[[], Awaitable[object]]
+
 PLAN_LOOKS = 3
 """How often ``plan`` looks: at both ends of the window and in its middle, so that rates are known."""
 
@@ -80,6 +83,19 @@ _LEAVE_WORDS_S = 3.0
 _REPLAYED_AT_ONCE = 200
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A program that runs the controller inside itself, and what it brings: its own time, its own log, who is told.
+
+    It sees to signals itself and ends the run by ``stop``. ``paced`` wraps every tick.
+    """
+
+    clock: Clock
+    log: TextIO
+    exporters: Sequence[Exporter]
+    paced: Callable[[Tick], Tick]
+
+
 async def run(
     settings: Settings,
     *,
@@ -87,8 +103,9 @@ async def run(
     lines: TextIO | None = None,
     require_serve: bool = False,
     stop: asyncio.Event | None = None,
+    host: Host | None = None,
 ) -> None:
-    """Run the controller until ``stop`` is set or SIGTERM or SIGINT comes.
+    """Run the controller until ``stop`` is set or, without a host, SIGTERM or SIGINT comes.
 
     ``say`` gets the start-up lines; ``lines``, where given, one line of JSON per tick.
 
@@ -98,9 +115,10 @@ async def run(
 
     """
     gc.set_threshold(*_COLLECT_GARBAGE_AFTER)
-    clock, stop = SystemClock(), stop or asyncio.Event()
+    clock: Clock = SystemClock() if host is None else host.clock
+    stop = stop or asyncio.Event()
     policy_file = PolicyFile(settings.policy)
-    log = json_log(sys.stderr, clock)
+    log = json_log(sys.stderr if host is None else host.log, clock)
     tokens = _tokens(settings, log)
     async with AsyncExitStack() as cleanup:
         listening = cleanup.enter_context(listen(settings.host, settings.port))
@@ -126,6 +144,7 @@ async def run(
         recollection = await recollected(settings, around, policy_file, memory)
         canaries = canary_keeper(settings, around, shelf=store, policy=policy_file, standby=standby)
         exporters: list[Exporter] = [metrics, latest, LogExporter(log), timeline, courier, around.floors]
+        exporters += () if host is None else host.exporters
         loop = control_loop(
             settings,
             around,
@@ -180,12 +199,12 @@ async def run(
             *_warnings(serve_problem),
         ):
             say(sentence)
-        with _stopped_by_signals(stop):
+        with _signals(stop, host):
             await _serve_and_tick(
                 server,
                 every(
                     lambda: loop.interval_s,
-                    loop.attempt,
+                    loop.attempt if host is None else host.paced(loop.attempt),
                     clock=clock,
                     stop=stop,
                     skipped=lambda: metrics.note(LoopEvent.TICK_SKIPPED),
@@ -409,6 +428,10 @@ def _warnings(serve_problem: str | None) -> tuple[str, ...]:
     if serve_problem is None:
         return ()
     return (f"not ready, and nothing is scaled, until Ray Serve answers: {serve_problem}",)
+
+
+def _signals(stop: asyncio.Event, host: Host | None) -> AbstractContextManager[None]:
+    return _stopped_by_signals(stop) if host is None else nullcontext()
 
 
 @contextmanager

@@ -13,15 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from controller.clients.kubernetes import KubernetesClient, KubernetesRefusedError, Timing
 from controller.clients.kubernetes_config import connection
 from controller.clients.ray_clusters import RayClusters
 from controller.clock import SystemClock
+from controller.simulated_cloud.world import CRDS
 
-CRDS = Path(__file__).parent / "data" / "crds"
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 GPU = "nvidia.com/gpu"

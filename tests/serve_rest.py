@@ -10,30 +10,22 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from aiohttp.typedefs import Middleware
 
 from controller.domain.identity import DeploymentId
+from controller.simulated_cloud.serve_rest import CHAT, Document, Handler, ServeRest
 
 CAPTURES = Path(__file__).parent / "data" / "captures"
-CHAT = DeploymentId("chat", "LLMServer:tiny")
+HEAD = "5a5b3493a8185cd9297d699bb5c5a74569c82475f6b1bd2464d5e816"
+"""Node of the recorded answers."""
 
-_ACCEPTED = "Scaling request received. Deployment will get scaled asynchronously."
-_NOT_FOUND = "Application or Deployment not found"
-_DISABLED = (
-    "Cannot update replicas for deployment '{0.deployment}' in application '{0.application}'. The external scaling API "
-    "can only be used when 'external_scaler_enabled' is set to true in the application configuration. Current value: "
-    "external_scaler_enabled=false. To use this API, redeploy your application with 'external_scaler_enabled: true' in "
-    "the config."
-)
 _AUTOSCALING = {"min_replicas": 1, "initial_replicas": None, "max_replicas": 1, "target_ongoing_requests": 1e9}
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +59,6 @@ class _Planned:
     left: int | None
 
 
-class ScaleDeploymentRequest(BaseModel):
-    target_num_replicas: Annotated[int, Field(ge=0)]
-
-
 def capture(name: str) -> Document:
     """Return a recorded answer, by its file name without ``.json``."""
     return json.loads((CAPTURES / f"{name}.json").read_text())
@@ -89,7 +77,7 @@ def chat_document() -> Document:
 
 
 @dataclass
-class ServeRestStandIn:
+class ServeRestStandIn(ServeRest):
     """Serves one document. Use as ``async with ServeRestStandIn() as serve: ... serve.base_url``.
 
     ``revert_after_s``: Serve's own autoscaler is at work and sets every target back to 1 that long after it was
@@ -99,34 +87,17 @@ class ServeRestStandIn:
     document: Document = field(default_factory=chat_document)
     token: str | None = None
     revert_after_s: float | None = None
-    base_url: str = ""
     calls: list[Call] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
     _faults: list[_Planned] = field(default_factory=list)
-    _deleting: set[DeploymentId] = field(default_factory=set)
     _pending: set[asyncio.TimerHandle] = field(default_factory=set)
-    _started: int = 0
-    _runner: web.AppRunner | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._record, self._authenticate, self._misbehave])
-        app.router.add_get("/api/serve/applications/", self._applications)
-        app.router.add_post("/api/v1/applications/{application}/deployments/{deployment}/scale", self._scale)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.base_url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._stopping.set()
         for timer in self._pending:
             timer.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await super().__aexit__(*error)
 
     # What happened
 
@@ -134,17 +105,6 @@ class ServeRestStandIn:
     def scale_calls(self) -> list[Call]:
         """Every POST to the scale API, refused and failed ones included."""
         return [call for call in self.calls if call.method == "POST"]
-
-    def target(self, deployment: DeploymentId = CHAT) -> int:
-        return self.deployment(deployment)["target_num_replicas"]
-
-    def application(self, name: str = CHAT.application) -> Document:
-        """Return one application's part of the document, to be changed at will."""
-        return self.document["applications"][name]
-
-    def deployment(self, deployment: DeploymentId = CHAT) -> Document:
-        """Return one deployment's part of the document, to be changed at will."""
-        return self.application(deployment.application)["deployments"][deployment.deployment]
 
     # What the world does
 
@@ -167,24 +127,6 @@ class ServeRestStandIn:
         applications.setdefault(deployment.application, application)["deployments"][deployment.deployment] = copied
         for replica in copied["replicas"]:
             replica["replica_id"] = self._replica_id()
-
-    def set_target(self, replicas: int, deployment: DeploymentId = CHAT) -> None:
-        """Set a target as another writer would; replicas begin to start or to stop."""
-        live = self.deployment(deployment)
-        live["target_num_replicas"] = replicas
-        kept = [replica for replica in live["replicas"] if replica["state"] != "STOPPING"]
-        for replica in kept[replicas:]:
-            replica["state"] = "STOPPING"
-        for _ in range(replicas - len(kept)):
-            self._started += 1
-            live["replicas"].append(
-                {
-                    "node_id": "5a5b3493a8185cd9297d699bb5c5a74569c82475f6b1bd2464d5e816",
-                    "replica_id": self._replica_id(),
-                    "state": "STARTING",
-                    "start_time_s": self.application(deployment.application)["last_deployed_time_s"] + self._started,
-                }
-            )
 
     def settle(self, deployment: DeploymentId = CHAT) -> None:
         """Let starting replicas be running, stopping ones be gone, and an update be complete."""
@@ -227,6 +169,9 @@ class ServeRestStandIn:
 
     # How it answers
 
+    def _middlewares(self) -> Sequence[Middleware]:
+        return self._record, self._authenticate, self._misbehave
+
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         now = asyncio.get_running_loop().time()
@@ -267,42 +212,16 @@ class ServeRestStandIn:
                 return planned.fault
         return None
 
-    async def _applications(self, _: web.Request) -> web.Response:
-        return web.json_response(self.document)
-
-    async def _scale(self, request: web.Request) -> web.Response:
-        deployment = DeploymentId(request.match_info["application"], request.match_info["deployment"])
-        try:
-            wanted = ScaleDeploymentRequest(**await request.json()).target_num_replicas
-        except ValueError as error:
-            return _answer(400, error=f"Invalid request body: {error}")
-        application = self.document["applications"].get(deployment.application)
-        if application is None:
-            return _answer(404, error=_NOT_FOUND)
-        if not application["external_scaler_enabled"] or application["status"] == "DELETING":
-            return _answer(412, error=_DISABLED.format(deployment))
-        if deployment.deployment not in application["deployments"]:
-            return _answer(404, error=_NOT_FOUND)
-        if deployment in self._deleting:
-            return _answer(412, error="Deployment is deleted")
-        self.set_target(wanted, deployment)
+    def _asked(self, replicas: int, deployment: DeploymentId) -> None:
+        super()._asked(replicas, deployment)
         if self.revert_after_s is not None:
             timer = asyncio.get_running_loop().call_later(self.revert_after_s, self.set_target, 1, deployment)
             self._pending.add(timer)
-        return _answer(200, message=_ACCEPTED)
+
+    def _new_replica(self, deployment: DeploymentId) -> Document:
+        return {"node_id": HEAD} | super()._new_replica(deployment)
 
     def _reset(self, deployment: DeploymentId) -> None:
         live = self.deployment(deployment)
         self.set_target(live["deployment_config"].get("num_replicas") or 1, deployment)
         live["status"], live["status_trigger"] = "UPDATING", "CONFIG_UPDATE_STARTED"
-
-    def _replica_id(self) -> str:
-        self._started += 1
-        return f"replica{self._started}"
-
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _answer(status: int, **content: str) -> web.Response:
-    return web.json_response(content, status=status)

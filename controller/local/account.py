@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +67,15 @@ def take_account(stack: LocalStack, *, report: Path | None) -> Account:
 
 def changes(records: Sequence[TickRecord]) -> tuple[str, ...]:
     """Return a line per change that was made: seconds since the first tick, from, to, and why."""
-    lines = []
-    for record in records:
-        for deployment in record.deployments:
-            decision, outcome = deployment.decision, deployment.outcome
-            if decision.action in _CHANGES and outcome.status != OutcomeStatus.NOTHING_TO_DO:
-                lines.append(f"+{record.at - records[0].at:.0f} s {decision_line(decision)}: {outcome.status.value}")
-    return tuple(lines)
+    return tuple(f"+{record.at - records[0].at:.0f} s {change}" for record in records for change in changes_in(record))
+
+
+def changes_in(record: TickRecord) -> Iterator[str]:
+    """Say which targets of deployments one tick changed: from, to, why, and what came of it."""
+    for deployment in record.deployments:
+        decision, outcome = deployment.decision, deployment.outcome
+        if decision.action in _CHANGES and outcome.status != OutcomeStatus.NOTHING_TO_DO:
+            yield f"{decision_line(decision)}: {outcome.status.value}"
 
 
 def _targets(records: Sequence[TickRecord]) -> list[int]:

@@ -12,8 +12,9 @@ from rich.live import Live
 
 from controller.codec import dump_record
 from controller.domain.identity import DeploymentId
-from controller.domain.plan import Decision
+from controller.domain.plan import Decision, OutcomeStatus
 from controller.domain.record import TickRecord
+from controller.explain.cluster import deed_words
 from controller.live import LiveState, StepStatus, render, render_startup
 from controller.load.tick import LoadTick
 from controller.local.steps import Steps
@@ -89,6 +90,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._shown: dict[DeploymentId, tuple[int | None, int | None, str]] = {}
+        self._deeds_of: int | None = None
 
     def changed(self, step: StepStatus) -> None:
         """Print the end of a step, or its beginning."""
@@ -111,7 +113,7 @@ class PlainView:
         return nullcontext()
 
     def update(self, record: TickRecord | None, load: LoadTick | None) -> None:
-        """Print decisions that differ from the ones printed last."""
+        """Print decisions that differ from the ones printed last, and what was done about nodes and workers."""
         del load
         for deployment in record.deployments if record else ():
             decision = deployment.decision
@@ -119,6 +121,11 @@ class PlainView:
             if self._shown.get(decision.id) != key:
                 self._shown[decision.id] = key
                 self.note(decision_line(decision))
+        if record is not None and record.cluster is not None and record.tick != self._deeds_of:
+            self._deeds_of = record.tick
+            for words, status in deed_words(record.cluster):
+                if status is OutcomeStatus.APPLIED:
+                    self.note(words)
 
     def note(self, text: str) -> None:
         """Print a line on standard error."""

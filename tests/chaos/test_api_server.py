@@ -31,13 +31,13 @@ from controller.errors import UnavailableError
 from controller.loop.acting import refuse_unrecorded
 from controller.loop.leading import Succession, Term
 from controller.policy.cluster import ClusterPolicy
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Server
+from controller.simulated_cloud.proxy import ApiProxy
 from controller.store.hand_over import ConfigMapHandOver, HandOverError
 from tests.chaos.conftest import Report
 from tests.chaos.invariants import BrokenError
 from tests.clocks import VirtualClock
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Server
-from tests.cloud.proxy import ApiProxy
 from tests.kubernetes_api import HERE, Cluster, available, fresh_namespace, worker_group
 from tests.records import CHAT, decision
 
@@ -107,7 +107,7 @@ class Behind:
 @pytest.fixture
 async def behind() -> AsyncIterator[Behind]:
     admin = connection()
-    async with fresh_namespace() as cluster, ApiProxy(Server.of_kubeconfig(), ScaledClock()) as proxy:
+    async with fresh_namespace() as cluster, ApiProxy(await Server.of_kubeconfig(), ScaledClock()) as proxy:
 
         async def load() -> Any:
             configuration = await admin.load()

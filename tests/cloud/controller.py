@@ -7,7 +7,7 @@ import io
 import os
 import random
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,9 +33,10 @@ from controller.domain.cluster_record import ClusterRecord
 from controller.domain.identity import DeploymentId
 from controller.domain.lasting import Checkpoint
 from controller.domain.layer import Layer
+from controller.domain.plan import OutcomeStatus
 from controller.domain.pools import NodePool
 from controller.domain.record import DeploymentRecord, TickRecord
-from controller.domain.scrape import SourceKind
+from controller.domain.scrape import Scrape, SourceKind
 from controller.election.alone import Alone
 from controller.export.log import json_log
 from controller.forecast.adaptive import AdaptiveForecaster
@@ -50,10 +51,10 @@ from controller.loop.policy_source import PolicyInForce
 from controller.policy.cluster import ClusterPolicy
 from controller.policy.model import Mode, Policy
 from controller.ports import Leadership, Store
+from controller.simulated_cloud.cloud import SimulatedCloud
+from controller.simulated_cloud.gke_api import CLUSTER
+from controller.simulated_cloud.signals import Load, Traffic
 from controller.window.history import DemandHistory
-from tests.cloud.cloud import SimulatedCloud
-from tests.cloud.gke_api import CLUSTER
-from tests.cloud.signals import Load, Traffic, TrafficSource
 from tests.scenarios.world import Events, FixedPolicy, MemoryStore
 
 INTERVAL_S = 10.0
@@ -128,6 +129,22 @@ def policy_of(
         },
         strict=False,
     )
+
+
+@dataclass
+class TrafficSource:
+    """Collector of one kind of source."""
+
+    traffic: Traffic
+    kind: SourceKind
+
+    async def collect(self, now: float) -> Sequence[Scrape]:
+        self.traffic.advance()
+        samples = self.traffic.ray() if self.kind is SourceKind.RAY else self.traffic.haproxy()
+        return (Scrape(source=f"{self.kind}/simulated", kind=self.kind, at=now, ok=True, samples=samples),)
+
+    async def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -313,3 +330,17 @@ def cluster_of(record: TickRecord) -> ClusterRecord:
 
 def of(record: TickRecord, name: DeploymentId) -> DeploymentRecord:
     return next(one for one in record.deployments if one.decision.id == name)
+
+
+def first(records: Sequence[TickRecord], layer: Layer, lever: str) -> float:
+    """When a lever of a layer was first moved to have more."""
+    return next(
+        record.at
+        for record in records
+        for step in cluster_of(record).steps
+        for outcome in cluster_of(record).outcomes
+        if step.layer is layer
+        and step.up
+        and step.wanted > 1
+        and (outcome.name, outcome.lever, outcome.status) == (step.name, lever, OutcomeStatus.APPLIED)
+    )

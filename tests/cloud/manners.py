@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tests.cloud.cloud import SimulatedCloud
+from controller.simulated_cloud.cloud import SimulatedCloud
 from tests.cloud.controller import Controller, cluster_of
 
 _RAY = re.compile(r"/apis/ray\.io/v1/namespaces/[^/]+/ray(clusters|services)/[^/]+$")
@@ -20,7 +20,7 @@ def well_behaved(
 
     ``ordered`` are the machines that came besides those at the beginning, by pool; None where a forecast says how
     many: as many as some plan wanted then. At no moment were there more of a pool than that, and ``besides``: what
-    somebody else asked for before the controller could take it into account, in its next tick.
+    KubeRay or Ray asked for at once, before the controller's next tick could take it into account.
     """
     foreign = [
         (write.method, write.path, operation)

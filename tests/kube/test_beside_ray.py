@@ -16,8 +16,8 @@ from controller.domain.cluster import ClusterFound, GroupFound, LayerStep
 from controller.domain.layer import Layer
 from controller.domain.plan import OutcomeStatus
 from controller.election.alone import Alone
-from tests.cloud.kube import Server
-from tests.cloud.ray_autoscaler import WHO, _Client
+from controller.simulated_cloud.kube import Server
+from controller.simulated_cloud.ray_autoscaler import WHO, RayClient
 from tests.kubernetes_api import Cluster, worker_group
 
 OURS = {"minReplicas", "maxReplicas"}
@@ -26,12 +26,12 @@ OURS = {"minReplicas", "maxReplicas"}
 class Beside:
     """Ray's provider and our actuator on one RayCluster of two groups."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, server: Server) -> None:
         provider = pytest.importorskip("ray.autoscaler.v2.instance_manager.cloud_providers.kuberay.cloud_provider")
         logging.getLogger(provider.__name__).setLevel(logging.CRITICAL)
         self.cluster = cluster
         self.ray = provider.KubeRayProvider(
-            "chat-live", {"namespace": cluster.namespace}, None, _Client(Server.of_kubeconfig(), cluster.namespace)
+            "chat-live", {"namespace": cluster.namespace}, None, RayClient(server, cluster.namespace)
         )
         self.ours = RayClusterActuator(client=cluster.client, ray=cluster.ray, clock=SystemClock(), leadership=Alone())
 
@@ -63,7 +63,7 @@ class Beside:
 @pytest.fixture
 async def beside(cluster: Cluster) -> Beside:
     await cluster.ray_cluster(groups=(worker_group("other"), worker_group("l4", most=4)))
-    return Beside(cluster)
+    return Beside(cluster, await Server.of_kubeconfig())
 
 
 async def test_each_changes_only_its_own_fields(beside: Beside) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cloud.cloud import Group, SimulatedCloud
-from tests.cloud.kube import owns
-from tests.cloud.pools import Pool
-from tests.cloud.serve import App
+from controller.simulated_cloud.cloud import Group, SimulatedCloud
+from controller.simulated_cloud.pools import Pool
+from controller.simulated_cloud.serve import App
+from tests.cloud.ownership import owns
 from tests.cloud.side_by_side import SideBySide
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]

@@ -5,8 +5,6 @@ After every story: nothing that others own was written, nothing was ordered twic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from controller.domain.identity import DeploymentId
@@ -14,15 +12,14 @@ from controller.domain.layer import Layer
 from controller.domain.placement import Obstacle
 from controller.domain.plan import OutcomeStatus, Reason
 from controller.domain.pools import VerdictKind
-from controller.domain.record import TickRecord
-from tests.cloud.cloud import Group, SimulatedCloud
-from tests.cloud.controller import Controller, cluster_of, of, policy_of
-from tests.cloud.gke_api import QUOTA, WAIT, Fault
+from controller.simulated_cloud.cloud import Group, SimulatedCloud
+from controller.simulated_cloud.gke_api import QUOTA, WAIT, Fault
+from controller.simulated_cloud.pools import Pool
+from controller.simulated_cloud.serve import App
+from controller.simulated_cloud.signals import Load
+from tests.cloud.controller import Controller, cluster_of, first, of, policy_of
 from tests.cloud.manners import well_behaved
-from tests.cloud.pools import Pool
-from tests.cloud.serve import App
 from tests.cloud.side_by_side import SideBySide
-from tests.cloud.signals import Load
 from tests.serve_rest import CHAT
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
@@ -57,20 +54,6 @@ async def begun(cloud: SimulatedCloud, *, pool: str = "l4", nodes: int = 1) -> N
     for app in cloud.apps:
         cloud.rest.set_target(1, app.id)
     await cloud.until(lambda: all(cloud.serve.running(app.id) == 1 for app in cloud.apps), 1200.0)
-
-
-def first(records: Sequence[TickRecord], layer: Layer, lever: str) -> float:
-    """When a lever of a layer was first moved to have more."""
-    return next(
-        record.at
-        for record in records
-        for step in cluster_of(record).steps
-        for outcome in cluster_of(record).outcomes
-        if step.layer is layer
-        and step.up
-        and step.wanted > 1
-        and (outcome.name, outcome.lever, outcome.status) == (step.name, lever, OutcomeStatus.APPLIED)
-    )
 
 
 @side_by_side
@@ -132,7 +115,8 @@ async def test_a_spot_node_reclaimed_mid_ramp_is_replaced() -> None:
             await controller.until(lambda: cloud.serve.running() >= 4, 2000.0)
 
             assert victim.name not in cloud.machines.machines
-            # KubeRay makes the lost worker again at once, beside the node that is kept warm for it until the next tick.
+            # The tick that sees the loss keeps a node warm and lets the worker come, which Ray asks for at once, for a
+            # replica waits. Both ask for a node until the next tick; an autoscaler that looks just then orders two.
             well_behaved(cloud, controller, ordered={"spot": 4}, besides=1)
 
 
@@ -199,6 +183,7 @@ async def test_what_somebody_sets_by_hand_is_planned_from_and_never_ordered_agai
 
             await controller.until(lambda: cloud.serve.running() >= 4, 2700.0)
 
+            # The worker that was asked for by hand waits beside the nodes that are kept warm, until the next tick.
             well_behaved(cloud, controller, ordered={"l4": 3}, besides=1)
 
 

@@ -18,9 +18,9 @@ from controller.domain.nodes import Node, NodeState
 from controller.domain.plan import OutcomeStatus
 from controller.domain.pools import Accelerator, NodePool, Provisioning, TotalBounds
 from controller.policy.cluster import FloorOf
-from tests.cloud.clock import ScaledClock
-from tests.cloud.gke_api import CLUSTER, QUOTA, WAIT, Fault, GkeApi
-from tests.cloud.pools import STOCKOUT, Pool
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.gke_api import CLUSTER, QUOTA, WAIT, Fault, GkeApi
+from controller.simulated_cloud.pools import STOCKOUT, Pool
 
 SPEED = 300.0
 

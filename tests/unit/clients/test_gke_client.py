@@ -10,9 +10,9 @@ from controller.clients.gke import GkeBusyError, GkeClient, GkeRefusedError, Gke
 from controller.domain.cluster import PoolFound
 from controller.domain.pools import Accelerator, PoolStatus, Provisioning, TotalBounds, ZoneBounds
 from controller.errors import BadInputError, UnavailableError
-from tests.cloud.clock import ScaledClock
-from tests.cloud.gke_api import CLUSTER, QUOTA, WAIT, Fault, GkeApi
-from tests.cloud.pools import Pool
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.gke_api import CLUSTER, QUOTA, WAIT, Fault, GkeApi
+from controller.simulated_cloud.pools import Pool
 
 ZONES = ("us-central1-a", "us-central1-b")
 

@@ -12,9 +12,9 @@ from controller.domain.pools import VerdictKind
 from controller.domain.supply import Refusal, SupplyLedger
 from controller.planner.supply.ledger import note
 from controller.planner.supply.verdicts import verdicts
-from tests.cloud.clock import ScaledClock
-from tests.cloud.gke_api import CLUSTER, Fault, GkeApi
-from tests.cloud.pools import STOCKOUT, Pool
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.gke_api import CLUSTER, Fault, GkeApi
+from controller.simulated_cloud.pools import STOCKOUT, Pool
 
 ZONES = ("us-central1-a", "us-central1-b")
 

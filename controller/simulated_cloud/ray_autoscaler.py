@@ -16,47 +16,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Json, Server
-from tests.cloud.view import View, gpus_of, leaving, ready
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Json, Server
+from controller.simulated_cloud.view import View, gpus_of, leaving, ready
 
 WHO = "ray-autoscaler"
 
 
-class _Client:
-    """What KubeRayProvider reads and patches with, under the autoscaler's name."""
+class RayClient:
+    """What KubeRayProvider reads and patches with, under the autoscaler's name. Blocking."""
 
     def __init__(self, server: Server, namespace: str) -> None:
-        import ssl  # noqa: PLC0415
-
         self._server = server
         self._base = {
             "rayclusters": f"/apis/ray.io/v1/namespaces/{namespace}/",
             "pods": f"/api/v1/namespaces/{namespace}/",
         }
-        self._tls = ssl._create_unverified_context()
 
     def get(self, path: str) -> dict[str, Any]:
+        """Read. Raises urllib.error.HTTPError."""
         return self._call("GET", path, None, "application/json")
 
     def patch(
         self, path: str, payload: list[dict[str, Any]], content_type: str = "application/json-patch+json"
     ) -> dict[str, Any]:
+        """Patch. Raises urllib.error.HTTPError."""
         return self._call("PATCH", path, payload, content_type)
 
     def _call(self, method: str, path: str, payload: Any, content_type: str) -> dict[str, Any]:
         base = next(base for name, base in self._base.items() if path.startswith(name))
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310 - the address of the kubeconfig
             self._server.url + base + path,
             method=method,
             data=None if payload is None else json.dumps(payload).encode(),
-            headers={
-                "Authorization": f"Bearer {self._server.token}",
-                "User-Agent": f"{WHO}/1.0",
-                "Content-Type": content_type,
-            },
+            headers={**self._server.headers, "User-Agent": f"{WHO}/1.0", "Content-Type": content_type},
         )
-        with urllib.request.urlopen(request, context=self._tls) as answer:
+        tls = self._server.tls if self._server.url.startswith("https") else None
+        with urllib.request.urlopen(request, context=tls) as answer:  # noqa: S310 - as above
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
@@ -158,7 +154,7 @@ class RayAutoscaler:
 
             logging.getLogger(cloud_provider.__name__).setLevel(logging.CRITICAL)
             self._providers[cluster] = cloud_provider.KubeRayProvider(
-                cluster, {"namespace": self.namespace}, None, _Client(self.server, self.namespace)
+                cluster, {"namespace": self.namespace}, None, RayClient(self.server, self.namespace)
             )
         return self._providers[cluster]
 

@@ -10,11 +10,11 @@ import secrets
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Json, Kube, rfc3339
-from tests.cloud.machines import ACCELERATOR, POOL, ZONE, Failed, Machine, Machines, State
-from tests.cloud.pools import Pool
-from tests.cloud.view import View, admits, condition, gpus_of, leaving
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Json, Kube, rfc3339
+from controller.simulated_cloud.machines import ACCELERATOR, POOL, ZONE, Failed, Machine, Machines, State
+from controller.simulated_cloud.pools import Pool
+from controller.simulated_cloud.view import WORLD, View, admits, condition, gpus_of, leaving
 
 DELETING = "ToBeDeletedByClusterAutoscaler"
 
@@ -60,9 +60,11 @@ class ClusterAutoscaler:
 
     @property
     def pools(self) -> dict[str, Pool]:
+        """Every pool, by name."""
         return self.machines.pools
 
     async def step(self, view: View) -> None:
+        """Look, unless it is too early for that. Raises ApiError."""
         now = self.clock.now()
         if now - self._scanned < self.scan_s:
             return
@@ -208,7 +210,7 @@ class ClusterAutoscaler:
 
     def _labels(self, pool: str, zone: str) -> dict[str, str]:
         found = self.pools[pool]
-        labels = {POOL: pool, ZONE: zone, ACCELERATOR: found.accelerator, "simulated-world": self.machines.world}
+        labels = {POOL: pool, ZONE: zone, ACCELERATOR: found.accelerator, WORLD: self.machines.world}
         return labels | ({"cloud.google.com/gke-spot": "true"} if found.provisioning == "spot" else {})
 
     def _taints(self, pool: str) -> list[Json]:

@@ -1,4 +1,4 @@
-"""GKE's node-pool API over HTTP, for tests: pools, setAutoscaling, setSize, and operations that take time.
+"""GKE's node-pool API over HTTP: pools, setAutoscaling, setSize, and operations that take time.
 
 Requests and answers are those of the client library's own types; error texts are those seen in the field. What it
 assumes of GKE is listed in docs/simulated-cloud.md.
@@ -19,7 +19,7 @@ from google.cloud import container_v1 as gke
 
 from controller.policy.cluster import GkePolicy
 from controller.ports import Clock
-from tests.cloud.pools import Pool
+from controller.simulated_cloud.pools import Pool
 
 CLUSTER = GkePolicy(project="simulated", location="us-central1", cluster="serving")
 WAIT = "Operation {0} is currently updating cluster serving. Please wait and try again once it is done."
@@ -58,6 +58,7 @@ class Operation:
     name: str
     kind: int
     pool: str
+    cluster: GkePolicy
     started_at: float
     ends_at: float
     done: bool = False
@@ -65,13 +66,14 @@ class Operation:
     failure_code: int = 0
 
     def answer(self) -> gke.Operation:
-        target = f"https://container.googleapis.com/v1/{CLUSTER.path}/nodePools/{self.pool}"
+        """As GKE's API shows it."""
+        target = f"https://container.googleapis.com/v1/{self.cluster.path}/nodePools/{self.pool}"
         answer = gke.Operation(
             name=self.name,
             operation_type=self.kind,
             status=_DONE if self.done else _RUNNING,
             target_link=target,
-            location=CLUSTER.location,
+            location=self.cluster.location,
             start_time=_rfc3339(self.started_at),
             end_time=_rfc3339(self.ends_at) if self.done else "",
         )
@@ -95,6 +97,7 @@ class GkeApi:
     clock: Clock
     pools: dict[str, Pool]
     operation_s: float = 60.0
+    cluster: GkePolicy = CLUSTER
     base_url: str = ""
     writes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     reads: int = 0
@@ -108,8 +111,8 @@ class GkeApi:
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._misbehave])
-        pools = f"/v1/{CLUSTER.path}/nodePools"
-        operations = f"/v1/{CLUSTER.location_path}/operations"
+        pools = f"/v1/{self.cluster.path}/nodePools"
+        operations = f"/v1/{self.cluster.location_path}/operations"
         app.router.add_get(pools, self._list_pools)
         app.router.add_get(pools + "/{pool}", self._get_pool)
         app.router.add_post(pools + "/{pool}:setAutoscaling", self._set_autoscaling)
@@ -149,7 +152,7 @@ class GkeApi:
         """Start an operation, as a write or somebody else does."""
         now = self.clock.now()
         taking = self.operation_s if seconds is None else seconds
-        operation = Operation(f"operation-{len(self.started) + 1}", kind, pool, now, now + taking)
+        operation = Operation(f"operation-{len(self.started) + 1}", kind, pool, self.cluster, now, now + taking)
         if self._fail_next:
             operation.failure_code, operation.failure = self._fail_next.pop(0)
         self.started.append(operation)
@@ -161,6 +164,7 @@ class GkeApi:
 
     @property
     def in_flight(self) -> Operation | None:
+        """The operation that is under way."""
         return next((one for one in self.started if not one.done), None)
 
     async def idle(self) -> None:

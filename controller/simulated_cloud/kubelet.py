@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Json, Kube, rfc3339
-from tests.cloud.view import View, leaving, over, ready
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Json, Kube, rfc3339
+from controller.simulated_cloud.view import View, leaving, over, ready
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Kubelets:
     _addresses: int = 0
 
     async def step(self, view: View) -> None:
+        """Let pods go on. Raises ApiError."""
         now = self.clock.now()
         nodes = {node["metadata"]["name"]: node for node in view.nodes}
         for pod in view.pods:

@@ -7,16 +7,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Json, Kube, rfc3339
-from tests.cloud.pools import QUOTA, STOCKOUT, Pool
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Json, Kube, rfc3339
+from controller.simulated_cloud.pools import QUOTA, STOCKOUT, Pool
+from controller.simulated_cloud.view import GPU, WORLD
 
 POOL, ZONE, ACCELERATOR = (
     "cloud.google.com/gke-nodepool",
     "topology.kubernetes.io/zone",
     "cloud.google.com/gke-accelerator",
 )
-GPU = "nvidia.com/gpu"
 LEAVING = "cloud.google.com/impending-node-termination"
 
 _STOCKOUT, _QUOTA = 1, 3
@@ -24,6 +24,8 @@ _NOTICE_S = 30.0
 
 
 class State(StrEnum):
+    """How far a machine has come."""
+
     ORDERED = "ordered"
     BOOTING = "booting"
     READY = "ready"
@@ -116,6 +118,7 @@ class Machines:
         self._leave(machine, _NOTICE_S)
 
     async def step(self) -> None:
+        """Let machines come, become ready and go. Raises ApiError."""
         now = self.clock.now()
         for pool in self.pools.values():
             for zone in pool.zones:
@@ -196,7 +199,7 @@ class Machines:
 
     def _node(self, machine: Machine, now: float) -> Json:
         pool = self.pools[machine.pool]
-        labels = {POOL: pool.name, ZONE: machine.zone, ACCELERATOR: pool.accelerator, "simulated-world": self.world}
+        labels = {POOL: pool.name, ZONE: machine.zone, ACCELERATOR: pool.accelerator, WORLD: self.world}
         if pool.provisioning == "spot":
             labels["cloud.google.com/gke-spot"] = "true"
         return {
@@ -224,8 +227,3 @@ class Machines:
             "lastHeartbeatTime": rfc3339(now),
         }
         return {"capacity": resources, "allocatable": resources, "conditions": [condition]}
-
-    async def close(self) -> None:
-        for machine in self.machines.values():
-            if machine.state is not State.ORDERED:
-                await self.kube.delete(f"/api/v1/nodes/{machine.name}")

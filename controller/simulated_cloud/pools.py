@@ -46,10 +46,12 @@ class Pool:
 
     @property
     def autoscaled(self) -> bool:
+        """Whether the cluster autoscaler sizes it."""
         return self.total is not None or self.per_zone is not None
 
     @property
     def size(self) -> int:
+        """Machines that it is to have."""
         return sum(self.sizes.values())
 
     @property

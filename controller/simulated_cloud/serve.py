@@ -9,28 +9,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.domain.identity import DeploymentId
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Json
-from tests.cloud.ray_autoscaler import Want
-from tests.cloud.view import View, gpus_of, ready
-from tests.serve_rest import CHAT, ServeRestStandIn
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Json
+from controller.simulated_cloud.ray_autoscaler import Want
+from controller.simulated_cloud.serve_rest import CHAT, ServeRest
+from controller.simulated_cloud.view import View, gpus_of, ready
 
 
 @dataclass(frozen=True)
 class App:
-    """One deployment: GPUs of a replica, their kind, and how many replicas there are to begin with."""
+    """One deployment: GPUs of a replica, their kind, and how many replicas there are to begin with.
+
+    ``start_s`` is from a worker to a ready replica; None: as for all.
+    """
 
     id: DeploymentId = CHAT
     gpus: int = 1
     accelerator: str = "nvidia-l4"
     replicas: int = 0
+    start_s: float | None = None
 
 
 @dataclass
 class ServeOnWorkers:
     """Keeps the stand-in's replicas in step with the workers. ``start_s`` is from a worker to a ready replica."""
 
-    rest: ServeRestStandIn
+    rest: ServeRest
     clock: ScaledClock
     apps: Sequence[App]
     accelerators: Mapping[str, str]
@@ -43,13 +47,10 @@ class ServeOnWorkers:
 
     def __post_init__(self) -> None:
         for app in self.apps:
-            if app.id != CHAT:
-                self.rest.add_deployment(app.id)
-        for app in self.apps:
-            self._live(app)["replicas"].clear()
             self.rest.set_target(app.replicas, app.id)
 
     def step(self, view: View) -> None:
+        """Let replicas find workers, become ready, and go."""
         now = self.clock.now()
         pods = {pod["metadata"]["name"]: pod for pod in view.pods if ready(pod)}
         for app in self.apps:
@@ -83,6 +84,7 @@ class ServeOnWorkers:
         ]
 
     def running(self, app: DeploymentId = CHAT) -> int:
+        """Replicas that run."""
         return sum(replica["state"] == "RUNNING" for replica in self.rest.deployment(app)["replicas"])
 
     def _live(self, app: App) -> Json:
@@ -119,6 +121,7 @@ class ServeOnWorkers:
             group = pod["metadata"].get("labels", {}).get("ray.io/group", "")
             fits = gpus_of(pod) - busy.get(name, 0) >= app.gpus
             if self.accelerators.get(group) == app.accelerator and fits:
-                self._placed[replica["replica_id"]] = (name, now + self.start_s)
+                starts = self.start_s if app.start_s is None else app.start_s
+                self._placed[replica["replica_id"]] = (name, now + starts)
                 replica.update(node_id=pod["metadata"]["uid"], node_ip=pod["status"]["podIP"])
                 return

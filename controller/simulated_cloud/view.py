@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tests.cloud.kube import ApiError, Json, Kube
-from tests.cloud.machines import GPU
+from controller.simulated_cloud.kube import ApiError, Json, Kube
+
+GPU = "nvidia.com/gpu"
+WORLD = "foreserve.dev/simulated-cloud"
+"""Label of everything that belongs to a simulated cloud, with the name of its namespace."""
 
 
 @dataclass
@@ -22,11 +25,8 @@ class View:
     buffers: list[Json] = field(default_factory=list)
 
     @cached_property
-    def node_names(self) -> set[str]:
-        return {node["metadata"]["name"] for node in self.nodes}
-
-    @cached_property
     def by_node(self) -> dict[str, list[Json]]:
+        """Pods that are not over, by the node that they are on."""
         found: dict[str, list[Json]] = {}
         for pod in self.pods:
             if (name := pod["spec"].get("nodeName")) and not over(pod):
@@ -46,11 +46,12 @@ class View:
 
 
 async def look(kube: Kube, namespace: str) -> View:
+    """Read all that is there now. Raises ApiError."""
     ray = f"/apis/ray.io/v1/namespaces/{namespace}"
     return View(
         namespace=namespace,
         pods=await kube.list(f"/api/v1/namespaces/{namespace}/pods"),
-        nodes=await kube.list("/api/v1/nodes", labelSelector=f"simulated-world={namespace}"),
+        nodes=await kube.list("/api/v1/nodes", labelSelector=f"{WORLD}={namespace}"),
         services=await kube.list(f"{ray}/rayservices"),
         clusters=await kube.list(f"{ray}/rayclusters"),
         buffers=await _buffers(kube, namespace),
@@ -65,23 +66,28 @@ async def _buffers(kube: Kube, namespace: str) -> list[Json]:
 
 
 def ready(thing: Json) -> bool:
+    """Whether a pod or a node is ready."""
     return condition(thing, "Ready").get("status") == "True"
 
 
 def condition(thing: Json, kind: str) -> Json:
+    """Return a condition of an object; empty when it has none of this kind."""
     found: Iterable[Json] = thing.get("status", {}).get("conditions") or ()
     return next((one for one in found if one["type"] == kind), {})
 
 
 def leaving(thing: Json) -> bool:
+    """Whether an object is being deleted."""
     return "deletionTimestamp" in thing["metadata"]
 
 
 def over(pod: Json) -> bool:
+    """Whether a pod has ended by itself."""
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def gpus_of(pod_or_template: Json) -> int:
+    """GPUs that a pod asks for."""
     containers = pod_or_template["spec"]["containers"]
     return sum(int(one.get("resources", {}).get("limits", {}).get(GPU, 0)) for one in containers)
 
@@ -118,4 +124,4 @@ def _tolerates(toleration: Json, taint: Json) -> bool:
         return False
     if toleration.get("operator") == "Exists":
         return toleration.get("key") in (None, "", taint["key"])
-    return toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", "")
+    return bool(toleration.get("key") == taint["key"]) and toleration.get("value", "") == taint.get("value", "")

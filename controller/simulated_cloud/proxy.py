@@ -16,11 +16,11 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Server, rfc3339, unix
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Server, rfc3339, unix
 
 _TIME = re.compile(r'"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"')
-_PASSED_ON = ("Authorization", "Content-Type", "Accept", "User-Agent")
+_PASSED_ON = ("Content-Type", "Accept", "User-Agent")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ApiProxy:
     meanwhile: Callable[[], Awaitable[object]] | None = None
     reads: list[str] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
-    _session: aiohttp.ClientSession | None = None
+    _session: aiohttp.ClientSession = field(init=False)
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -71,11 +71,10 @@ class ApiProxy:
     async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     def kubeconfig(self, namespace: str) -> str:
-        """A kubeconfig file's content, with which the controller comes here."""
+        """A kubeconfig file's content, with which the controller comes here; the proxy adds who it is to the server."""
         return json.dumps(
             {
                 "apiVersion": "v1",
@@ -85,12 +84,11 @@ class ApiProxy:
                     {"name": "proxy", "context": {"cluster": "proxy", "user": "proxy", "namespace": namespace}}
                 ],
                 "clusters": [{"name": "proxy", "cluster": {"server": self.url}}],
-                "users": [{"name": "proxy", "user": {"token": self.server.token}}],
+                "users": [{"name": "proxy", "user": {"token": "of-the-proxy"}}],
             }
         )
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
-        assert self._session is not None
         if self.gone and request.transport is not None:
             request.transport.close()
             return web.Response(status=503)
@@ -105,9 +103,10 @@ class ApiProxy:
         if refused is not None:
             return web.json_response({"kind": "Status", "message": "not now"}, status=refused)
         body = await request.read()
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        given = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        headers = {**self.server.headers, **given}
         async with self._session.request(
-            request.method, self.server.url + request.raw_path, data=body or None, headers=headers, ssl=False
+            request.method, self.server.url + request.raw_path, data=body or None, headers=headers, ssl=self.server.tls
         ) as answer:
             text = await answer.text()
             status, kind = answer.status, answer.content_type

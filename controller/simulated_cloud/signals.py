@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.catalog import scraped
 from controller.catalog.metric import Metric
 from controller.domain.identity import DeploymentId
-from controller.domain.scrape import Sample, Scrape, SourceKind
-from tests.cloud.clock import ScaledClock
-from tests.cloud.serve import ServeOnWorkers
+from controller.domain.scrape import Sample
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.serve import ServeOnWorkers
 
 Load = Callable[[float], float]
 """Requests in flight, by seconds since the beginning."""
 
-_REQUEST_S = 2.0
+REQUEST_S = 2.0
+"""What each request takes."""
 _TOKENS = 50.0
 _ROUTE = "/v1/chat/completions"
 
@@ -30,7 +31,7 @@ class _Counters:
 
 @dataclass
 class Traffic:
-    """Requests in flight of each deployment, each of 2 s. Counters go on whenever somebody looks."""
+    """Requests in flight of each deployment, each of ``REQUEST_S``. Counters go on whenever somebody looks."""
 
     serve: ServeOnWorkers
     clock: ScaledClock
@@ -44,12 +45,14 @@ class Traffic:
         self._counters = {name: _Counters() for name in self.loads}
 
     def load(self, name: DeploymentId) -> float:
+        """Requests in flight now."""
         return self.loads[name](self.clock.now() - self.began)
 
     def advance(self) -> None:
+        """Count what was served since somebody last looked."""
         now = self.clock.now()
         for name, counters in self._counters.items():
-            served = self.load(name) / _REQUEST_S * (now - self._at)
+            served = self.load(name) / REQUEST_S * (now - self._at)
             running = self.running(name)
             counters.arrived += served
             for replica in running:
@@ -57,10 +60,12 @@ class Traffic:
         self._at = now
 
     def running(self, name: DeploymentId) -> list[str]:
+        """Replicas that run."""
         replicas = self.serve.rest.deployment(name)["replicas"]
         return [replica["replica_id"] for replica in replicas if replica["state"] == "RUNNING"]
 
     def ray(self) -> tuple[Sample, ...]:
+        """What the agents of all nodes show."""
         samples = []
         for name, counters in self._counters.items():
             running = self.running(name)
@@ -73,6 +78,7 @@ class Traffic:
         return tuple(samples)
 
     def haproxy(self) -> tuple[Sample, ...]:
+        """What HAProxy shows."""
         samples = [_sample(scraped.HAPROXY_START_TIME, 1.0)]
         for name, counters in self._counters.items():
             backend = {"proxy": f"http-{name.application}"}
@@ -82,22 +88,6 @@ class Traffic:
                 _sample(scraped.HAPROXY_REQUESTS, counters.arrived, **backend),
             ]
         return tuple(samples)
-
-
-@dataclass
-class TrafficSource:
-    """Collector of one kind of source."""
-
-    traffic: Traffic
-    kind: SourceKind
-
-    async def collect(self, now: float) -> Sequence[Scrape]:
-        self.traffic.advance()
-        samples = self.traffic.ray() if self.kind is SourceKind.RAY else self.traffic.haproxy()
-        return (Scrape(source=f"{self.kind}/simulated", kind=self.kind, at=now, ok=True, samples=samples),)
-
-    async def close(self) -> None:
-        pass
 
 
 def _replica(name: DeploymentId, replica: str, requests: float, load: float) -> list[Sample]:

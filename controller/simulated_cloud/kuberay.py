@@ -12,9 +12,9 @@ import json
 import secrets
 from dataclasses import dataclass, field
 
-from tests.cloud.clock import ScaledClock
-from tests.cloud.kube import Json, Kube, rfc3339
-from tests.cloud.view import View, leaving, ready
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.kube import Json, Kube, rfc3339
+from controller.simulated_cloud.view import View, leaving, ready
 
 HASH = "ray.io/hash-without-replicas-and-workers-to-delete"
 
@@ -44,6 +44,7 @@ class Operator:
     _old: dict[str, float] = field(default_factory=dict)
 
     async def step(self, view: View) -> None:
+        """Bring services, clusters and pods together once. Raises ApiError."""
         clusters = {cluster["metadata"]["name"]: cluster for cluster in view.clusters}
         for service in view.services:
             if not leaving(service):

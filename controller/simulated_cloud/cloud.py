@@ -6,41 +6,40 @@ docs/simulated-cloud.md lists what it assumes and leaves out.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
-from tests.cloud.autoscaler import ClusterAutoscaler
-from tests.cloud.clock import ScaledClock
-from tests.cloud.gke_api import GkeApi
-from tests.cloud.kube import ApiError, Json, Kube, Server
-from tests.cloud.kubelet import Kubelets
-from tests.cloud.kuberay import Operator
-from tests.cloud.machines import ACCELERATOR, GPU, Machines
-from tests.cloud.pools import Pool
-from tests.cloud.proxy import ApiProxy
-from tests.cloud.ray_autoscaler import RayAutoscaler
-from tests.cloud.serve import App, ServeOnWorkers
-from tests.cloud.view import View, look, ready
-from tests.serve_rest import ServeRestStandIn
+from controller.errors import ForeserveError
+from controller.policy.cluster import GkePolicy
+from controller.simulated_cloud.autoscaler import ClusterAutoscaler
+from controller.simulated_cloud.clock import ScaledClock
+from controller.simulated_cloud.gke_api import CLUSTER, GkeApi
+from controller.simulated_cloud.kube import ApiError, Json, Kube, Server, rfc3339
+from controller.simulated_cloud.kubelet import Kubelets
+from controller.simulated_cloud.kuberay import Operator
+from controller.simulated_cloud.machines import ACCELERATOR, POOL, Machines
+from controller.simulated_cloud.pools import Pool
+from controller.simulated_cloud.proxy import ApiProxy
+from controller.simulated_cloud.ray_autoscaler import RayAutoscaler
+from controller.simulated_cloud.serve import App, ServeOnWorkers
+from controller.simulated_cloud.serve_rest import ServeRest, document_of
+from controller.simulated_cloud.view import GPU, WORLD, View, look, ready
+from controller.simulated_cloud.world import NODES, clear, prepare
 
-CRDS = Path(__file__).parents[1] / "data" / "crds"
 SERVICE = "chat"
 
-_BELOW_WORKERS = {
-    "apiVersion": "scheduling.k8s.io/v1",
-    "kind": "PriorityClass",
-    "metadata": {"name": "foreserve-warm-capacity"},
-    "value": -10,
-}
-"""As the manifests ship it; the controller is not allowed to make one."""
+_BEAT_S = 10.0
+"""Real seconds between two signs of life of a kubelet; without them a cluster takes a node for dead."""
+
+
+class StuckError(ForeserveError):
+    """Something did not happen in the simulated cloud in its time."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Group:
     accelerator: str = "nvidia-l4"
     least: int = 0
     most: int = 8
+    pools: tuple[str, ...] = ()
+    """Pools that its pods may be on; none: every pool of its accelerator."""
 
 
 @dataclass
@@ -60,6 +61,9 @@ class SimulatedCloud:
 
     Everything random is drawn by ``seed``. ``speed`` seconds pass in each real one; what the real API server,
     scheduler and controllers take is real time. ``step_s`` of the scaled clock pass between two looks.
+
+    ``alone`` names the world of a cloud that has the API server to itself: pools keep their names, and what is made
+    for the whole cluster is labelled, for ``world.clear_cluster``. Otherwise several clouds may share one API server.
     """
 
     pools: Sequence[Pool]
@@ -71,6 +75,8 @@ class SimulatedCloud:
     image_s: float = 60.0
     start_s: float = 60.0
     operation_s: float = 30.0
+    alone: str | None = None
+    where: GkePolicy = CLUSTER
     view: View | None = None
     steps: int = 0
     most: dict[str, int] = field(default_factory=dict)
@@ -78,19 +84,23 @@ class SimulatedCloud:
     began_with: dict[str, int] = field(default_factory=dict)
     _exits: AsyncExitStack = field(default_factory=AsyncExitStack)
     _running: asyncio.Task[None] | None = None
+    _beaten: float = 0.0
 
     async def __aenter__(self) -> Self:
         self.clock = ScaledClock(speed=self.speed)
-        self.world = f"w{secrets.token_hex(3)}"
+        self.world = self.alone or f"w{secrets.token_hex(3)}"
         for pool in self.pools:
-            pool.name = f"{self.world}-{pool.name}"
+            pool.name = self._named(pool.name)
         named = {pool.name: pool for pool in self.pools}
-        server = Server.of_kubeconfig()
+        server = await Server.of_kubeconfig()
         session = await self._exits.enter_async_context(aiohttp.ClientSession())
-        self.kube = Kube(server, session, "test")
-        await self._prepare()
-        self.gke = await self._exits.enter_async_context(GkeApi(self.clock, named, operation_s=self.operation_s))
-        self.rest = await self._exits.enter_async_context(ServeRestStandIn())
+        self.kube = Kube(server, session, "simulated-cloud")
+        await prepare(self.kube, self.world, alone=self.alone is not None)
+        self.gke = await self._exits.enter_async_context(
+            GkeApi(self.clock, named, operation_s=self.operation_s, cluster=self.where)
+        )
+        document = document_of([app.id for app in self.apps], at=self.clock.now())
+        self.rest = await self._exits.enter_async_context(ServeRest(document))
         self.proxy = await self._exits.enter_async_context(ApiProxy(server, self.clock))
         self.machines = Machines(self.kube.named("gce"), self.clock, named, self.world, seed=self.seed)
         self.autoscaler = ClusterAutoscaler(self.kube.named("cluster-autoscaler"), self.clock, self.machines)
@@ -111,19 +121,19 @@ class SimulatedCloud:
                 if failed is not None:
                     raise failed
         finally:
-            await self._clear()
+            await clear(self.kube, self.world)
             await self._exits.aclose()
 
-    # What people and the test do
+    # What people do
 
     def pool(self, name: str) -> Pool:
         """A pool by the name that it was given."""
-        return self.gke.pools[f"{self.world}-{name}"]
+        return self.gke.pools[self._named(name)]
 
     async def deploy(self) -> None:
         """Create the RayService, and wait until its cluster serves."""
         await self.kube.create(f"/apis/ray.io/v1/namespaces/{self.world}/rayservices", self.ray_service())
-        await self.until(lambda: self.active != "", 600.0)
+        await self.until(lambda: self.active != "", 600.0, "the RayService serves")
 
     @property
     def active(self) -> str:
@@ -139,6 +149,7 @@ class SimulatedCloud:
         self.began_with[name] = nodes
 
     async def ray_cluster(self) -> Json:
+        """Read the RayCluster that serves. Raises ApiError."""
         return await self.kube.get(f"/apis/ray.io/v1/namespaces/{self.world}/rayclusters/{self.active}")
 
     async def set_group(self, name: str, **fields: Any) -> None:
@@ -155,13 +166,16 @@ class SimulatedCloud:
         )
 
     async def until(self, seen: Callable[[], object], within_s: float, what: str = "") -> None:
-        """Wait until something is so; at most ``within_s`` of the scaled clock, and five real seconds more."""
+        """Wait until something is so; at most ``within_s`` of the scaled clock, and five real seconds more.
+
+        Raises StuckError, and what went wrong in the cloud.
+        """
         end = self.clock.monotonic() + within_s + 5.0 * self.speed
         while not seen():
             self.check()
             if self.clock.monotonic() > end:
                 msg = f"not so within {within_s:g} s: {what or seen}"
-                raise AssertionError(msg)
+                raise StuckError(msg)
             await asyncio.sleep(0.05)
 
     def check(self) -> None:
@@ -171,7 +185,7 @@ class SimulatedCloud:
 
     def nodes(self, pool: str) -> int:
         """Ready nodes of a pool."""
-        return sum(one.state == "ready" for one in self.machines.of(f"{self.world}-{pool}"))
+        return sum(one.state == "ready" for one in self.machines.of(self._named(pool)))
 
     def ready_workers(self, group: str) -> int:
         """Ready workers of a group of the RayCluster that serves."""
@@ -192,7 +206,7 @@ class SimulatedCloud:
             for group in self.groups
         ]
         head = {
-            "nodeSelector": {"simulated-world": self.world, "role": "cpu"},
+            "nodeSelector": {WORLD: self.world, "role": "cpu"},
             "terminationGracePeriodSeconds": 1,
             "containers": [{"name": "ray-head", "image": "rayproject/ray-llm"}],
         }
@@ -213,7 +227,8 @@ class SimulatedCloud:
     def _pod_spec(self, group: Group) -> Json:
         limits = {GPU: str(group.gpus), "cpu": "1"}
         return {
-            "nodeSelector": {"simulated-world": self.world, ACCELERATOR: group.accelerator},
+            "nodeSelector": {WORLD: self.world, ACCELERATOR: group.accelerator},
+            **self._affinity(group),
             "tolerations": [{"key": GPU, "operator": "Exists"}],
             "terminationGracePeriodSeconds": 1,
             "containers": [
@@ -224,6 +239,13 @@ class SimulatedCloud:
                 }
             ],
         }
+
+    def _affinity(self, group: Group) -> Json:
+        if not group.pools:
+            return {}
+        rule = {"key": POOL, "operator": "In", "values": [self._named(pool) for pool in group.pools]}
+        terms = {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}
+        return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}
 
     # How it runs
 
@@ -241,6 +263,7 @@ class SimulatedCloud:
 
     async def _step(self) -> None:
         self.view = view = await look(self.kube, self.world)
+        await self._beat(view)
         await self.machines.step()
         for name in self.gke.pools:
             self.most[name] = max(self.most.get(name, 0), len(self.machines.of(name)))
@@ -250,55 +273,17 @@ class SimulatedCloud:
         self.serve.step(view)
         await self.ray.step(view, self.serve.wants, self.serve.busy)
 
-    async def _prepare(self) -> None:
-        for file in sorted(CRDS.glob("*.json")):
-            await self._unless_there(
-                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json.loads(file.read_text())
-            )
-        await self._unless_there("/apis/scheduling.k8s.io/v1/priorityclasses", _BELOW_WORKERS)
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.world}}
-        await self.kube.create("/api/v1/namespaces", namespace)
-        resources = {"cpu": "64", "memory": "256Gi", "pods": "110"}
-        node = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": f"{self.world}-cpu", "labels": {"simulated-world": self.world, "role": "cpu"}},
-            "status": {
-                "capacity": resources,
-                "allocatable": resources,
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            },
-        }
-        await self.kube.create("/api/v1/nodes", node)
-        async with asyncio.timeout(30):
-            while not await self._served():  # noqa: ASYNC110 - nothing tells when a definition is served
-                await asyncio.sleep(0.1)
+    async def _beat(self, view: View) -> None:
+        """Let every kubelet say that it lives, as the node controller of a real cluster asks for."""
+        real = self.clock.real.monotonic()
+        if real - self._beaten < _BEAT_S:
+            return
+        self._beaten = real
+        now = rfc3339(self.clock.now())
+        for node in view.nodes:
+            conditions = [one | {"lastHeartbeatTime": now} for one in node["status"].get("conditions", ())]
+            path = f"{NODES}/{node['metadata']['name']}/status"
+            await self.kube.named("kubelet").merge(path, {"status": {"conditions": conditions}})
 
-    async def _served(self) -> bool:
-        try:
-            await look(self.kube, self.world)
-        except (ApiError, aiohttp.ContentTypeError):
-            return False
-        return True
-
-    async def _unless_there(self, path: str, body: Json) -> None:
-        try:
-            await self.kube.create(path, body)
-        except ApiError as error:
-            if error.status != HTTPStatus.CONFLICT:
-                raise
-
-    async def _clear(self) -> None:
-        ray = f"/apis/ray.io/v1/namespaces/{self.world}"
-        for kind in ("rayservices", "rayclusters"):
-            for thing in await self.kube.list(f"{ray}/{kind}"):
-                await self.kube.delete(f"{ray}/{kind}/{thing['metadata']['name']}")
-        for kind in ("deployments", "replicasets"):
-            path = f"/apis/apps/v1/namespaces/{self.world}/{kind}"
-            for thing in await self.kube.list(path):
-                await self.kube.delete(f"{path}/{thing['metadata']['name']}")
-        for pod in await self.kube.list(f"/api/v1/namespaces/{self.world}/pods"):
-            await self.kube.delete(f"/api/v1/namespaces/{self.world}/pods/{pod['metadata']['name']}", grace_s=0)
-        for node in await self.kube.list("/api/v1/nodes", labelSelector=f"simulated-world={self.world}"):
-            await self.kube.delete(f"/api/v1/nodes/{node['metadata']['name']}")
-        await self.kube.delete(f"/api/v1/namespaces/{self.world}")
+    def _named(self, pool: str) -> str:
+        return pool if self.alone is not None else f"{self.world}-{pool}"

@@ -1,15 +1,14 @@
-"""A clock that runs faster than the real one, so that minutes of a cloud take seconds of a test."""
+"""A clock that runs faster than the real one, so that minutes of a cloud take seconds of a watcher."""
 
 from __future__ import annotations
 
-import asyncio
 import bisect
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from controller.clock import SystemClock
+from controller.ports import Clock
 
 _LATER_S = 10 * 365 * 86_400.0
 
@@ -23,21 +22,28 @@ class ScaledClock:
     """
 
     speed: float = 1.0
-    began: float = field(default_factory=SystemClock().now)
-    _monotonic: float = field(default_factory=time.monotonic)
+    real: Clock = field(default_factory=SystemClock)
+    began: float = 0.0
+    _monotonic: float = 0.0
     _limits: dict[int, float] = field(default_factory=dict)
     _stood: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
     """Real seconds since the beginning, and for how long the clock had stood still until then, in its own seconds."""
 
+    def __post_init__(self) -> None:
+        self.began, self._monotonic = self.real.now(), self.real.monotonic()
+
     @property
     def origin(self) -> float:
+        """What the clock showed at first."""
         return self.began + _LATER_S
 
     def now(self) -> float:
+        """Unix seconds of this clock."""
         return self.origin + self.monotonic()
 
     def monotonic(self) -> float:
-        real = time.monotonic() - self._monotonic
+        """Seconds of this clock since it began."""
+        real = self.real.monotonic() - self._monotonic
         at = real * self.speed - self._stood[-1][1]
         limit = min(self._limits.values(), default=at)
         if at > limit:
@@ -57,7 +63,8 @@ class ScaledClock:
             del self._limits[key]
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self.speed)
+        """Wait for so many seconds of this clock."""
+        await self.real.sleep(seconds / self.speed)
 
     def scaled(self, real: float) -> float:
         """Return what this clock showed at a real Unix time; its own times are returned as they are."""
