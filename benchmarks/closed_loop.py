@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
@@ -123,15 +123,36 @@ class Stream(asyncio.Protocol):
             self._over.set_result(problem)
 
 
-async def run(urls: Sequence[str], *, model: str, users: int, seconds: float, tokens: int, prompt: int) -> Result:
-    """Run ``users`` users for ``seconds`` after a short warm-up; user i takes address i modulo their number."""
+async def run(
+    urls: Sequence[str],
+    *,
+    model: str,
+    users: int,
+    seconds: float,
+    tokens: int,
+    prompt: int,
+    over: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Run ``users`` users for ``seconds`` after a short warm-up; user i takes address i modulo their number.
+
+    Once ``over`` says so, each leaves when it has its answer.
+    """
     seen, start = Seen(), time.perf_counter()
     began, until = start + WARM_UP_S, start + WARM_UP_S + seconds
     turns = itertools.count()
     cpu = time.process_time()
     await asyncio.gather(
         *(
-            _user(urls[index % len(urls)], turns, seen, model=model, tokens=tokens, prompt=prompt, span=(began, until))
+            _user(
+                urls[index % len(urls)],
+                turns,
+                seen,
+                model=model,
+                tokens=tokens,
+                prompt=prompt,
+                span=(began, until),
+                over=over,
+            )
             for index in range(users)
         )
     )
@@ -162,11 +183,12 @@ async def _user(  # noqa: C901 - one loop, read from top to bottom
     tokens: int,
     prompt: int,
     span: tuple[float, float],
+    over: Callable[[], bool],
 ) -> None:
     parts = urlsplit(url)
     began, until = span
     stream = Stream()
-    while time.perf_counter() < until:
+    while time.perf_counter() < until and not over():
         if stream.transport is None:
             try:
                 _, stream = await asyncio.get_running_loop().create_connection(Stream, parts.hostname, parts.port)

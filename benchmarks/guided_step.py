@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", choices=["alive", "killed"], help="one of the two runs")
     wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, serving_cluster(Path(scratch), free_ports()) as cluster:
+    with tempfile.TemporaryDirectory() as scratch, serving_cluster(Path(scratch), free_ports(), lean=True) as cluster:
         for turn in range(wanted.rounds):
             for alive in (True, False):
                 if wanted.only and alive != (wanted.only == "alive"):

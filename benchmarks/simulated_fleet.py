@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--calm", type=float, default=90.0, help="seconds before the peak")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the peak")
     wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, serving_cluster(Path(scratch), free_ports()) as cluster:
+    with tempfile.TemporaryDirectory() as scratch, serving_cluster(Path(scratch), free_ports(), lean=True) as cluster:
         run(cluster, Path(scratch), rps=wanted.rps, calm_s=wanted.calm, seconds=wanted.seconds)
 
 

@@ -109,6 +109,13 @@ class LLMArgs(_Args):
     graceful_shutdown_timeout_s: float = Field(
         default=30.0, gt=0, description="Longest time that a leaving replica has for its streams."
     )
+    max_surge_percent: int = Field(
+        default=20,
+        ge=0,
+        le=100,
+        description="Replicas above the target while a new build rolls out, in percent of it, rounded up; with 0 old "
+        "ones stop before new ones start. Where there is no room for more, the old ones go on serving.",
+    )
     health_check_period_s: float = Field(default=5.0, gt=0)
     health_check_timeout_s: float = Field(default=10.0, gt=0)
     router: Router = Field(default=Router.HAPROXY, description="Who picks the replica of a request.")

@@ -116,6 +116,8 @@ def deployment_config(wanted: LLMArgs) -> dict[str, Any]:
         "ray_actor_options": {"num_cpus": wanted.cpus},
         # Longer than the draining period, so that a leaving replica finishes its streams.
         "graceful_shutdown_timeout_s": wanted.graceful_shutdown_timeout_s,
+        # Serve's default, 0, stops old replicas before their successors start: a single one would leave nobody.
+        "max_surge_percent": wanted.max_surge_percent,
         "health_check_period_s": wanted.health_check_period_s,
         "health_check_timeout_s": wanted.health_check_timeout_s,
     }

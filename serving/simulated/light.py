@@ -9,7 +9,7 @@ from typing import Any
 from ray import serve
 
 from serving.gate import Gate, Keys
-from serving.simulated.batcher import Batcher
+from serving.simulated.batcher import Batcher, Silent
 from serving.simulated.metrics import RayMetrics
 from serving.simulated.openai_api import answer_of, application
 from serving.simulated.timing import SimulatedModel
@@ -27,7 +27,8 @@ class LLMServer:
         self._model_id = model_id
         wanted = SimulatedModel.model_validate(model)
         replica = serve.get_replica_context().replica_id.unique_id
-        self._batcher = Batcher(wanted, RayMetrics(model_id=model_id, replica_id=replica))
+        observer = RayMetrics(model_id=model_id, replica_id=replica) if wanted.exported else Silent()
+        self._batcher = Batcher(wanted, observer)
         await asyncio.sleep(wanted.start_s)
 
     async def __serve_build_asgi_app__(self) -> Any:

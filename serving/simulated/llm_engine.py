@@ -69,7 +69,7 @@ class SimulatedEngine(LLMEngine):
         """There is no prefix cache."""
 
     def _observer(self) -> Observer:
-        if self._model.gpu is None:
+        if self._model.gpu is None or not self._model.exported:
             return Silent()
         from serving.simulated.metrics import RayMetrics  # noqa: PLC0415 - only where they are exported
 

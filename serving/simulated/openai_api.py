@@ -59,6 +59,7 @@ class _Api:
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models),
             Route("/health", self._health),
+            Route("/load", self._load),
         ]
 
     async def _chat(self, request: Request) -> Response:
@@ -105,6 +106,11 @@ class _Api:
 
     async def _health(self, _: Request) -> Response:
         return PlainTextResponse("simulated")
+
+    async def _load(self, _: Request) -> Response:
+        """Answer as vLLM does: requests in the engine."""
+        load = self._batcher.load()
+        return JSONResponse({"server_load": load.running + load.waiting})
 
     async def _read(self, request: Request) -> dict[str, Any]:
         try:

@@ -55,6 +55,7 @@ class SimulatedModel(BaseModel):
     max_num_batched_tokens: int = Field(default=8192, ge=1)
     start_s: float = Field(default=0.0, ge=0, description="Seconds that a replica takes to load its weights.")
     slowdown: float = Field(default=1.0, gt=0, description="Every iteration takes so many times as long.")
+    exported: bool = Field(default=True, description="Tells its metrics, under vLLM's names, to Ray.")
     failing: float = Field(default=0.0, ge=0, le=1, description="Share of requests answered with HTTP 500.")
 
 

@@ -51,7 +51,7 @@ def simulated(name: str = "chat", *, route: str = "/", **more: Any) -> dict[str,
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingCluster]:
-    with serving_cluster(tmp_path_factory.mktemp("serving"), free_ports()) as started:
+    with serving_cluster(tmp_path_factory.mktemp("serving"), free_ports(), lean=True) as started:
         yield started
 
 

@@ -84,6 +84,11 @@ def test_serve_either_scales_by_itself_or_lets_the_number_be_set() -> None:
         assert application("a", args)["external_scaler_enabled"] is ("num_replicas" in options)
 
 
+def test_new_replicas_start_before_old_ones_leave_unless_told_otherwise() -> None:
+    assert deployment_config(gpu())["max_surge_percent"] == 20
+    assert deployment_config(gpu(max_surge_percent=0))["max_surge_percent"] == 0
+
+
 def test_a_floor_is_followed_without_a_delay() -> None:
     config = autoscaling_config(GuidedArgs(max_replicas=4, target_ongoing_requests=8, controller_url="http://c:9900"))
 

@@ -145,6 +145,19 @@ async def test_a_chat_streams_event_by_event_and_says_what_it_is(client: httpx.A
     assert {chunk["system_fingerprint"] for chunk in chunks} == {FINGERPRINT}
 
 
+async def test_it_tells_how_many_requests_it_holds() -> None:
+    engine, _ = batcher(Noting(), gpu="H100")
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=application(engine, "m")), base_url="http://t")
+    streams = [engine.generate(prompt_tokens=10, output_tokens=1000) for _ in range(3)]
+    for stream in streams:
+        await anext(stream)
+
+    assert (await client.get("/load")).json() == {"server_load": 3}
+    for stream in streams:
+        await stream.aclose()  # type: ignore[attr-defined]
+    assert (await client.get("/load")).json() == {"server_load": 0}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "found"),
     [

@@ -1,0 +1,237 @@
+"""The real stack with simulated engines and two controllers beside it: the one that acts, and one without its guards.
+
+The second one is advisory: it lives through the same faults, and its records say what would have been done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.closed_loop import Result, run
+from controller.domain.plan import Action
+from controller.domain.record import DeploymentRecord, TickRecord
+from controller.ports import StoreError
+from controller.store.reader import StoreReader
+from serving.args import Backend, LLMArgs
+from serving.llm import application
+from serving.simulated.timing import SimulatedModel
+from tests.chaos.invariants import BrokenError
+from tests.stack.conftest import ROOT
+from tests.stack.relay import Relay
+from tests.stack.serving_cluster import CLOCK, ServingCluster
+
+SERVER = "LLMServer:llama"
+INTERVAL_S = 2.0
+RECOVERY_TICKS = 2
+MOST = 3
+
+_POLICY = f"""
+version: 1
+control: {{interval_s: {INTERVAL_S:g}, window_s: 6, max_signal_age_s: 5}}
+deployments:
+  - application: chat
+    deployment: {SERVER}
+    limits: {{min_replicas: 1, max_replicas: {MOST}}}
+    capacity: {{target_ongoing_requests: 4, max_num_seqs: 32, learn: false}}
+    objectives: {{ttft_s: 2.0, itl_s: 0.3}}
+    lead_time: {{assumed_s: 5}}
+    forecast: {{enabled: false}}
+    stabilisation: {{upscale_delay_s: 0, downscale_delay_s: 0}}
+"""
+_RUN = "from controller.cli.main import main; main()"
+_WITHOUT_GUARDS = (
+    "import controller.planner.stabilise, controller.window.observe as observe\n"
+    "controller.planner.stabilise._unseen = lambda _: None\n"
+    "observe.source_blind_spots = observe.front_door_blind_spots = observe.replica_blind_spots = lambda *_: ()\n"
+)
+
+
+def deployed() -> dict[str, object]:
+    """Two replicas with room for every user of these tests."""
+    args = LLMArgs(model_id="llama", backend=Backend.SIMULATED, simulated=SimulatedModel(gpu="L4"), num_replicas=2)
+    return application("chat", args)
+
+
+class Controller:
+    """``foreserve run`` in a process of its own."""
+
+    def __init__(self, cluster: ServingCluster, folder: Path, *, serve_url: str, guarded: bool) -> None:
+        folder.mkdir()
+        (folder / "policy.yaml").write_text(_POLICY)
+        self._store = folder / "store.db"
+        self._log = folder / "log"
+        env = cluster.controller_env(folder) | {"FORESERVE_SERVE_URL": serve_url, "PYTHONPATH": str(ROOT)}
+        if not guarded:
+            env |= {"FORESERVE_ADVISORY": "1", "FORESERVE_PORT": "0"}
+        code = _RUN if guarded else _WITHOUT_GUARDS + _RUN
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen([sys.executable, "-c", code, "run"], env=env, stdout=log, stderr=log)
+
+    def records(self, after: float) -> list[TickRecord]:
+        """Return the records of ticks that began later than ``after``, oldest first."""
+        if self._process.poll() is not None:
+            raise BrokenError(self._log.read_text()[-2000:])
+        with suppress(StoreError), StoreReader(self._store) as store:
+            return [record for record in store.records(last=40) if record.at > after]
+        return []
+
+    def stop(self) -> None:
+        """End it as an operator does."""
+        self._process.terminate()
+        self._process.wait(20)
+
+
+class Users:
+    """So many clients that each send their next request when the last is answered, until they are told to leave."""
+
+    def __init__(self, cluster: ServingCluster, users: int) -> None:
+        self._over = threading.Event()
+        self._found: list[Result] = []
+        self._thread = threading.Thread(target=self._ask, args=(cluster.url, users), daemon=True)
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Send no more; each one still reads its answer to the end."""
+        self._over.set()
+
+    def answered(self) -> Result:
+        """Let them leave, and tell what they saw."""
+        self.leave()
+        self._thread.join(70)
+        return self._found[0]
+
+    def _ask(self, url: str, users: int) -> None:
+        asking = run([url], model="llama", users=users, seconds=600, tokens=32, prompt=64, over=self._over.is_set)
+        self._found.append(asyncio.run(asking))
+
+
+@dataclass
+class Live:
+    """Everything together."""
+
+    cluster: ServingCluster
+    relay: Relay
+    guarded: Controller
+    unguarded: Controller
+    users: Users | None = None
+
+    def busy(self) -> Users:
+        """Bring it to the two replicas that seven users need, as both controllers see."""
+        self.leave()
+        since = CLOCK.now()
+        self.users = Users(self.cluster, 7)
+        self.cluster.wait(
+            lambda: all(_calm(one.records(since)[-2:], replicas=2) for one in (self.guarded, self.unguarded)),
+            60,
+            "two replicas are needed and there",
+        )
+        return self.users
+
+    def during(self, began: float, ended: float) -> list[TickRecord]:
+        """Return what the acting controller recorded meanwhile."""
+        return [record for record in self.guarded.records(began) if record.at < ended]
+
+    def leave(self) -> None:
+        """The users go."""
+        if self.users is not None:
+            self.users.leave()
+            self.users = None
+
+    def target(self) -> int:
+        """Serve's own account of the target."""
+        return int(self.cluster.deployment("chat", SERVER)["target_num_replicas"])
+
+    def recovered(self, since: float) -> float:
+        """Return the seconds from ``since`` to the end of the first tick that saw everything; two ticks are allowed."""
+        seen: list[TickRecord] = []
+
+        def clear() -> bool:
+            seen[:] = self.guarded.records(since)
+            return any(_sees(record) for record in seen) or len(seen) > RECOVERY_TICKS + 2
+
+        self.cluster.wait(clear, 30, "a tick that sees everything")
+        for number, record in enumerate(seen, start=1):
+            if _sees(record):
+                if number > RECOVERY_TICKS:
+                    msg = f"saw everything only in tick {number}; before: {said(seen[:number])}"
+                    raise BrokenError(msg)
+                return record.at + sum(seconds for _, seconds in record.step_seconds) - since
+        msg = f"does not see everything after {len(seen)} ticks: {said(seen)}"
+        raise BrokenError(msg)
+
+
+def chat(record: TickRecord) -> DeploymentRecord:
+    """The only deployment's part."""
+    (deployment,) = record.deployments
+    return deployment
+
+
+def said(records: Sequence[TickRecord]) -> str:
+    """Everything that these records say is unreadable or missing."""
+    told: dict[str, None] = {}
+    for record in records:
+        told |= dict.fromkeys(record.degraded)
+        told |= dict.fromkeys(chat(record).snapshot.blind_spots)
+        told |= dict.fromkeys(source.error for source in record.sources if source.error)
+    return "; ".join(told)
+
+
+def intact(records: Sequence[TickRecord]) -> None:
+    """Nothing was lowered, no limit exceeded, and no tick is missing."""
+    for record in records:
+        decision = chat(record).decision
+        if decision.action is Action.SCALE_DOWN:
+            msg = f"lowered from {decision.current} to {decision.desired}: {decision.binding}"
+            raise BrokenError(msg)
+        if decision.desired is not None and not 1 <= decision.desired <= MOST:
+            msg = f"tick {record.tick} wants {decision.desired}"
+            raise BrokenError(msg)
+    ticks = [record.tick for record in records]
+    if ticks != list(range(ticks[0], ticks[0] + len(ticks))):
+        msg = f"ticks are {ticks}"
+        raise BrokenError(msg)
+
+
+def process(is_it: Callable[[psutil.Process], bool], cluster: ServingCluster) -> psutil.Process:
+    """Return the one such process of this cluster."""
+    found = []
+    for one in cluster.layout.run.processes():
+        with suppress(psutil.Error):
+            if is_it(one):
+                found.append(one)
+    return found[0]
+
+
+def titled(title: str) -> Callable[[psutil.Process], bool]:
+    """Tell a Ray worker by its title."""
+    return lambda one: any(part.startswith(title) for part in one.cmdline()[:1])
+
+
+def listens_on(port: int) -> Callable[[psutil.Process], bool]:
+    """Tell a process by the port that it holds."""
+    return lambda one: any(
+        found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in one.net_connections("tcp")
+    )
+
+
+def _sees(record: TickRecord) -> bool:
+    return not chat(record).snapshot.blind_spots and chat(record).decision.desired is not None
+
+
+def _calm(records: Sequence[TickRecord], *, replicas: int) -> bool:
+    return len(records) > 1 and all(
+        _sees(record)
+        and (chat(record).decision.current, chat(record).decision.desired) == (replicas, replicas)
+        and (there := chat(record).snapshot.replicas) is not None
+        and there.ready == replicas
+        for record in records
+    )
