@@ -151,7 +151,7 @@ class Watcher:
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            with contextlib.suppress(UnavailableError):
+            with contextlib.suppress(UnavailableError, aiohttp.ClientError, OSError):
                 await self._look()
             await CLOCK.sleep(_LOOK_EVERY_S)
 
