@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Stands where Ray looks for HAProxy: closes what Ray's configuration leaves open, then becomes HAProxy.
+"""Stands where Ray looks for HAProxy: mends the configuration that Ray writes, then becomes HAProxy.
 
 ``RAY_SERVE_HAPROXY_BINARY_PATH`` names this file; it must be executable. Ray writes HAProxy's configuration anew for
-each start, and has no setting for these three:
+each start, and has no setting for these four:
 
 * the statistics page (8404), and where ``FORESERVE_HAPROXY_METRICS_HOST`` says so the metrics (9101), listen on every
   interface without a password: they are bound to loopback, or to that address;
 * everyone on the machine may write to the admin socket: now only the owner may;
+* each change of replicas replaces the HAProxy process. The old one keeps the connections that it has, and answers one
+  more request on each, by the replicas of its day: once these have left, with a 500. It now passes such a request on to
+  its successor, at the address where both were told to listen;
 * ``/-/healthz`` says 200 without a live replica, because the proxy that stands by counts as one: ``/-/ready`` says 200
   when every application has a live replica, and 503 when one has none.
 
@@ -29,16 +32,22 @@ METRICS_HOST = "FORESERVE_HAPROXY_METRICS_HOST"
 BINARY_PATH = "RAY_SERVE_HAPROXY_BINARY_PATH"
 READY = "/-/ready"
 _LOOPBACK = "127.0.0.1"
+_EVERYWHERE = {"", "*", "0.0.0.0"}
 _SERVER = re.compile(r"^\s+server (\S+) \S+ (.*)$")
 _VIA_ROUTER = "-via-ingress-request-router"
 _METRICS = re.compile(r"(?m)^(frontend prometheus\n\s+bind )\S*?:(\d+)$")
 _STATS = re.compile(r"(?m)^(listen stats\n\s+bind )\S*?:(\d+)$")
 _SOCKET = re.compile(r"(?m)^(\s+stats socket \S+ mode )666\b")
 _HEALTH = re.compile(r"(?m)^(\s+)acl healthcheck path .*$")
+_FRONTEND = re.compile(r"(?m)^frontend http_frontend\n\s+bind (\S*?):(\d+)$")
+_FIRST_CHOICE = re.compile(r"(?m)^(?=\s+(?:use|default)_backend )")
+_FIRST_BACKEND = re.compile(r"(?m)^(?=backend )")
+_SUCCESSOR = "foreserve_successor"
+_NO_APPLICATION = {"default_backend", _SUCCESSOR}
 
 
-def closed(config: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Return the configuration with what is left open closed, and what was not found in it."""
+def mended(config: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return the configuration with all of this in it, and what was not found in it."""
     missing = []
     host = environ.get(METRICS_HOST)
     for name, pattern, replacement in (
@@ -48,11 +57,31 @@ def closed(config: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
     ):
         config, changed = pattern.subn(replacement, config, count=1)
         missing += [] if changed else [name]
+    config, forwarded = _forwarding(config)
+    missing += [] if forwarded else ["frontend http_frontend"]
     health = _HEALTH.search(config)
     if health is None:
         return config, [*missing, "acl healthcheck"]
     rules = "".join(f"{health[1]}{rule}\n" for rule in _readiness(_replicas(config)))
     return config[: health.start()] + rules + config[health.start() :], missing
+
+
+def _forwarding(config: str) -> tuple[str, bool]:
+    """Add what makes a process that is being replaced pass requests on; tell whether it was possible."""
+    frontend = _FRONTEND.search(config)
+    choice = frontend and _FIRST_CHOICE.search(config, frontend.end())
+    if frontend is None or choice is None:
+        return config, False
+    host, port = frontend.groups()
+    # Not logged here: the successor does, and metrics of requests come from the log.
+    rules = (
+        f"    acl {_SUCCESSOR} stopping\n"
+        f"    http-request set-log-level silent if {_SUCCESSOR}\n"
+        f"    use_backend {_SUCCESSOR} if {_SUCCESSOR}\n"
+    )
+    backend = f"backend {_SUCCESSOR}\n    server successor {_LOOPBACK if host in _EVERYWHERE else host}:{port}\n"
+    rest = _FIRST_BACKEND.sub(backend, config[choice.start() :], count=1)
+    return f"{config[: choice.start()]}{rules}{rest}", True
 
 
 def _replicas(config: str) -> dict[str, list[str]]:
@@ -62,7 +91,7 @@ def _replicas(config: str) -> dict[str, list[str]]:
     for line in config.splitlines():
         if line and not line[0].isspace():
             kind, _, name = line.partition(" ")
-            application = kind == "backend" and name != "default_backend" and not name.endswith(_VIA_ROUTER)
+            application = kind == "backend" and name not in _NO_APPLICATION and not name.endswith(_VIA_ROUTER)
             backend = name if application else ""
             if backend:
                 found[backend] = []
@@ -104,10 +133,10 @@ def binary() -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Close the configuration of ``-f`` in place, and become HAProxy with the same arguments."""
+    """Mend the configuration of ``-f`` in place, and become HAProxy with the same arguments."""
     if "-f" in arguments[:-1]:
         path = Path(arguments[arguments.index("-f") + 1])
-        text, missing = closed(path.read_text(encoding="utf-8"), os.environ)
+        text, missing = mended(path.read_text(encoding="utf-8"), os.environ)
         if missing:
             sys.stderr.write(f"serving.haproxy: {path}: not found, so left as it is: {', '.join(missing)}\n")
         path.write_text(text, encoding="utf-8")

@@ -32,7 +32,7 @@ from tests.stack.serving_cluster import CLOCK, ServingCluster
 SERVER = "LLMServer:llama"
 INTERVAL_S = 2.0
 RECOVERY_TICKS = 2
-MOST = 3
+MOST = 2
 
 _POLICY = f"""
 version: 1
@@ -130,7 +130,7 @@ class Live:
         since = CLOCK.now()
         self.users = Users(self.cluster, 7)
         self.cluster.wait(
-            lambda: all(_calm(one.records(since)[-2:], replicas=2) for one in (self.guarded, self.unguarded)),
+            lambda: all(_calm(one.records(since)[-2:], replicas=MOST) for one in (self.guarded, self.unguarded)),
             60,
             "two replicas are needed and there",
         )
@@ -139,6 +139,12 @@ class Live:
     def during(self, began: float, ended: float) -> list[TickRecord]:
         """Return what the acting controller recorded meanwhile."""
         return [record for record in self.guarded.records(began) if record.at < ended]
+
+    def blind(self, since: float) -> None:
+        """Wait until a tick later than ``since`` is blind to something: what it saw before is too old by then."""
+        self.cluster.wait(
+            lambda: any(chat(one).snapshot.blind_spots for one in self.guarded.records(since)[-1:]), 20, "a blind tick"
+        )
 
     def leave(self) -> None:
         """The users go."""
