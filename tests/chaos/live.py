@@ -191,6 +191,11 @@ def said(records: Sequence[TickRecord]) -> str:
     return "; ".join(told)
 
 
+def blindness(records: Sequence[TickRecord]) -> list[str]:
+    """What these records say was not seen, oldest first."""
+    return [spot for record in records for spot in chat(record).snapshot.blind_spots]
+
+
 def intact(records: Sequence[TickRecord]) -> None:
     """Nothing was lowered, no limit exceeded, and no tick is missing."""
     for record in records:

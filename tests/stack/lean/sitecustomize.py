@@ -1,6 +1,7 @@
 """First on the path of every process of a cluster: leaves out what Ray imports wherever it is installed.
 
-With simulated engines nothing uses pandas and pyarrow, and they are a third of what a replica costs to start.
+With simulated engines nothing uses pandas and pyarrow. Without them a replica starts for 1.4 s of CPU instead of 1.6,
+and holds 85 MB instead of 119.
 """
 
 import sys
