@@ -327,6 +327,7 @@ class Stretch:
             index += 1
 
     def _say(self, what: str) -> None:
+        self._load = max(self._load, os.getloadavg()[0])
         done = [one for one in self._watcher.leavings if one.why is not Why.UNASKED]
         print(
             f"{what}: {len(done)} replicas have left, {sum(bool(one.streams) for one in done)} of them with streams "

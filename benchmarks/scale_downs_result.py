@@ -65,6 +65,7 @@ class Piece(_Value):
     leavings: tuple[Leaving, ...]
     lost: tuple[Lost, ...]
     load_average: float
+    """The highest of the machine."""
 
 
 def lost(row: RequestRow, *, during: str) -> Lost | None:

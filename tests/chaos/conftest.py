@@ -17,7 +17,7 @@ controller as they are, simulated engines) a tick is 2 s, and the time is the cl
 
 How it was shown that the tests can fail: `test_the_guard_is_what_holds` switches each guard off in turn and expects the
 fault's own check to fail. On the real stack a second controller, whose guards are off and which only advises, lives
-through the same fault beside the real one, and its records are expected to fail the check.
+through the same beside the real one: where the metrics agent is silent, its records are expected to fail the check.
 
 Beside these stories, `tests/chaos/test_interleavings.py` lets Hypothesis put the troubles of two controllers, a lease
 and everything below them in any order: only the leader writes, limits and budget hold, no node is ordered that nobody
