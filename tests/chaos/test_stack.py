@@ -194,8 +194,8 @@ def test_a_replica_is_killed_with_streams_on_it(live: Live, report: Report) -> N
     intact(live.during(began, ended))
     recovery = live.recovered(ended)
     result = users.answered()
-    # At most those on it, of seven; what had no answer yet went to the other replica.
-    assert result.failed <= 4, result.problems
+    # At most those on it, half of seven or one more; what had no answer yet went to the other replica.
+    assert result.failed <= 5, result.problems
     assert set(result.problems) <= {"stream broken", "closed before an answer"}, result.problems
     report(
         "real stack: a replica killed with streams on it",
