@@ -17,7 +17,8 @@ from controller.loop.ground import Ground
 from controller.loop.outlook import ahead_of, lead_times, plan_inputs, work_included
 from controller.loop.step_timer import StepTimer
 from controller.planner.decide import Plan, PlanInput, decide
-from controller.planner.needs import Ahead, demand_of, layer_needs, startable, weights
+from controller.planner.early import startable, within_budget
+from controller.planner.needs import Ahead, demand_of, layer_needs, weights
 from controller.policy.model import Policy
 
 
@@ -41,7 +42,7 @@ class Asked:
     """What each layer is to carry for a plan of replicas, and the memory after it.
 
     ``demands`` is what is asked of the cluster. As many replicas as ``startable`` may run where nodes are kept for
-    them; empty where a budget is divided among those decided.
+    them, and paid for.
     """
 
     state: PlannerState
@@ -157,8 +158,7 @@ def asked_of_layers(
             continue
         needs, memories[name] = layer_needs(given, decision, ahead[name], memories[name], now=now)
         found += needs
-        if policy.budget is None:
-            starts[name] = startable(given, decision, memories[name], now=now)
+        starts[name] = startable(given, decision, memories[name], now=now)
         demands.append(
             demand_of(
                 ground.shapes[name],
@@ -169,4 +169,11 @@ def asked_of_layers(
             )
         )
     memory = tuple(sorted(memories.items(), key=lambda entry: entry[0]))
-    return Asked(state=replace(state, deployments=memory), needs=tuple(found), demands=tuple(demands), startable=starts)
+    return Asked(
+        state=replace(state, deployments=memory),
+        needs=tuple(found),
+        demands=tuple(demands),
+        startable=starts
+        if policy.budget is None
+        else within_budget(starts, inputs, plan.decisions, memories, policy.budget),
+    )

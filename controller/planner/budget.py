@@ -85,6 +85,35 @@ def allocate(bids: Sequence[Bid], resources: Sequence[Resource]) -> Mapping[Depl
     return {bid.id: Grant(now[bid.id], entitled[bid.id]) for bid in open_bids}
 
 
+def spared(
+    bids: Sequence[Bid], towards: Mapping[DeploymentId, int], resources: Sequence[Resource]
+) -> Mapping[DeploymentId, int]:
+    """Return how far each deployment may go ``towards`` more replicas than it wants, with what nobody holds or wants.
+
+    Highest priority first. What is left out may not have more; so is everybody that takes of what is short already.
+    """
+    held = {bid.id: max(bid.reserved, bid.wanted + bid.leaving) for bid in bids}
+    left = _left(resources, [(bid, held[bid.id]) for bid in bids])
+    reached: dict[DeploymentId, int] = {}
+    for bid in sorted(bids, key=lambda one: (-one.priority, one.id)):
+        if bid.fixed or _is_short(left, bid.cost):
+            continue
+        given = bid.wanted
+        while given < towards.get(bid.id, given):
+            share = 1.0 if given + bid.leaving >= held[bid.id] else 0.0
+            after = [rest - share * cost for cost, rest in zip(bid.cost, left, strict=True)]
+            if _is_short(after, bid.cost):
+                break
+            left, given = after, given + 1
+        if given > bid.wanted:
+            reached[bid.id] = given
+    return reached
+
+
+def _is_short(left: Sequence[float], cost: Sequence[float]) -> bool:
+    return any(rest < -_TOLERANCE for rest, each in zip(left, cost, strict=True) if each > 0)
+
+
 def _entitled(bids: Sequence[Bid], left: list[float]) -> dict[DeploymentId, int]:
     given = {bid.id: 0 for bid in bids}
 
@@ -136,7 +165,7 @@ def _fill(
         if not held or given[name] >= bid.running:
             share = 0.0 if held and given[name] < bid.expected else 1.0
             after = [rest - share * cost for cost, rest in zip(bid.cost, left, strict=True)]
-            if any(rest < -_TOLERANCE for rest, cost in zip(after, bid.cost, strict=True) if cost > 0):
+            if _is_short(after, bid.cost):
                 continue
             left[:] = after
         given[name] += 1

@@ -18,7 +18,6 @@ from controller.domain.workers import ReplicaShape
 from controller.planner.announced import announced
 from controller.planner.capacity.error_budget import careful
 from controller.planner.decide import PlanInput
-from controller.planner.overridden import covering
 from controller.planner.size import Sizing, size
 from controller.planner.zero import NEGLIGIBLE_LOAD
 
@@ -71,20 +70,6 @@ def layer_needs(
             wanted, why = floor, f"as many as the layer above; {why}"
         needs.append(LayerNeed(id=decision.id, layer=one.layer, due_s=one.due_s, replicas=wanted, detail=why))
     return tuple(needs), replace(memory, ahead=tuple(sorted(windows.items())), rising=tuple(sorted(rises.items())))
-
-
-def startable(given: PlanInput, decision: Decision, memory: DeploymentMemory, *, now: float) -> int:
-    """Return how many replicas may run where there are nodes for them, at least what was decided.
-
-    A node that is kept for what is foreseen is paid for, so a replica on it costs nothing more and is ready sooner.
-    ``memory`` is that after ``layer_needs``: what nodes are kept for because replicas were decided does not count, or
-    one would hold the other. Not while somebody asks for something else, and nobody is woken by it.
-    """
-    current, desired, limits = decision.current, decision.desired, given.policy.limits
-    if current is None or not desired or given.policy.paused or covering(given.overrides, decision.id, now):
-        return desired or 0
-    kept = max((replicas for _, replicas in dict(memory.ahead).get(Layer.NODE, ())), default=0)
-    return max(desired, min(kept, limits.max_replicas, current + limits.max_step_up))
 
 
 def demand_of(

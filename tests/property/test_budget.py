@@ -13,7 +13,7 @@ from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import ReplicaCounts
 from controller.domain.state import DeploymentMemory, PlannerState
-from controller.planner.budget import Bid, Resource, allocate
+from controller.planner.budget import Bid, Resource, allocate, spared
 from controller.planner.decide import PlanInput, decide
 from controller.policy.model import Budget
 from tests.planning import NOW, applied, given, policy, seen
@@ -288,3 +288,31 @@ def test_a_shared_plan_that_was_applied_is_not_made_again(
         if inputs == before:
             break
     assert rounds <= 3 * MOST
+
+
+@settings(max_examples=250)
+@for_all(markets(), st.dictionaries(st.sampled_from(NAMES), small))
+def test_what_starts_early_takes_nothing_that_is_held_or_wanted(
+    market: tuple[list[Bid], list[Resource]], towards: dict[DeploymentId, int]
+) -> None:
+    found, limits = market
+    early = spared(found, towards, limits)
+
+    for bid in found:
+        assert bid.wanted < early.get(bid.id, bid.wanted + 1) <= max(towards.get(bid.id, 0), bid.wanted + 1)
+    for index, resource in enumerate(limits):
+        takers = [bid for bid in found if bid.id in early and bid.cost[index] > 0]
+        taken = sum(
+            bid.cost[index] * max(bid.reserved, max(bid.wanted, early.get(bid.id, 0)) + bid.leaving) for bid in found
+        )
+        assert not takers or taken <= resource.limit + 1e-6
+
+
+@settings(max_examples=150)
+@for_all(markets(), st.dictionaries(st.sampled_from(NAMES), small), st.randoms())
+def test_the_order_of_bids_does_not_matter_to_what_starts_early(
+    market: tuple[list[Bid], list[Resource]], towards: dict[DeploymentId, int], chance: random.Random
+) -> None:
+    found, limits = market
+
+    assert spared(chance.sample(found, len(found)), towards, limits) == spared(found, towards, limits)

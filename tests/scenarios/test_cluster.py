@@ -68,8 +68,11 @@ async def test_a_ramp_orders_nodes_then_workers_then_replicas() -> None:
     assert asked == sorted(asked)
 
 
-async def test_a_replica_starts_at_once_on_a_node_that_is_kept_for_what_is_foreseen() -> None:
-    world = ClusterWorld({CHAT: ramp()}, policy=cluster_policy(forecast=True))
+@pytest.mark.parametrize("sections", [{}, {"budget": {"gpus": 8}}], ids=["no-budget", "within-the-budget"])
+async def test_a_replica_starts_at_once_on_a_node_that_is_kept_for_what_is_foreseen(
+    sections: dict[str, dict[str, int]],
+) -> None:
+    world = ClusterWorld({CHAT: ramp()}, policy=cluster_policy(forecast=True, **sections))
 
     started: list[TickRecord] = []
     while not started and len(world.records) < 150:

@@ -15,7 +15,8 @@ from controller.domain.override import Override, OverrideAction
 from controller.domain.reading import Unknown
 from controller.domain.signals import Signal
 from controller.domain.state import DeploymentMemory
-from controller.planner.needs import LASTING_S, Ahead, demand_of, layer_needs, startable, weights
+from controller.planner.early import startable
+from controller.planner.needs import LASTING_S, Ahead, demand_of, layer_needs, weights
 from controller.policy.model import DeploymentPolicy
 from tests.cluster import CHAT as PLACED
 from tests.cluster import CODE, wants
