@@ -139,7 +139,7 @@ def _adapted(
         capacity=carried,
         forecasts=kept,
         forecast_unavailable=unavailable,
-        sustained={signal: mean for signal, mean in given.sustained.items() if signal in carried.full},
+        sustained={signal: mean for signal, mean in given.sustained.items() if signal in carried.per_replica},
         interval_s=policy.control.interval_s,
         gpu_price=policy.gpu_price(deployment),
     )

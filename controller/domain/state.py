@@ -23,6 +23,10 @@ class DeploymentMemory:
 
     recommendations: tuple[tuple[float, int], ...] = ()
     known_since: float | None = None
+    unlearned_since: float | None = None
+    """Since when its engines are watched without it being known what they carry."""
+    run_s: float | None = None
+    """How long a request runs once it is admitted, the least of it since requests began to wait; None: none waits."""
     above_since: float | None = None
     last_set: int | None = None
     last_set_at: float | None = None

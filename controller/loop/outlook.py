@@ -25,7 +25,7 @@ from controller.planner.lead import lead_time
 from controller.planner.needs import LASTING_S, Ahead
 from controller.planner.size import sizing_signals
 from controller.planner.supply.waiting import Chain
-from controller.planner.sustained import sustained, sustained_s
+from controller.planner.sustained import RECENT_S, recent, sustained, sustained_s
 from controller.policy.model import DeploymentPolicy, Policy
 
 
@@ -81,6 +81,8 @@ def plan_inputs(
             now=now,
             announced_of=partial(_announced, deployment, carried) if deployment.events else nothing_announced,
         )
+        lately, brief = _lately(snapshot, carried, histories, interval_s=policy.control.interval_s)
+        lasting = _sustained(deployment.id, carried, histories, over_s=sustained_s(lead), now=now)
         inputs.append(
             PlanInput(
                 snapshot=snapshot,
@@ -91,7 +93,8 @@ def plan_inputs(
                 forecast_unavailable=unavailable,
                 interval_s=policy.control.interval_s,
                 gpu_price=policy.gpu_price(deployment),
-                sustained=_sustained(deployment.id, carried, histories, over_s=sustained_s(lead), now=now),
+                sustained={**lasting, **lately},
+                brief=brief,
                 overrides=overrides,
             )
         )
@@ -183,3 +186,16 @@ def _sustained(
         for signal in carried.full
     }
     return {signal: mean for signal, mean in means.items() if mean is not None}
+
+
+def _lately(
+    snapshot: Snapshot, carried: Capacity, history_of: HistoryOf, *, interval_s: float
+) -> tuple[dict[Signal, float], bool]:
+    """Mean of requests in flight, where a deployment is sized by them, and whether it rests on too short a time."""
+    signal, reading = Signal.ONGOING_REQUESTS, snapshot.reading(Signal.ONGOING_REQUESTS)
+    if signal not in sizing_signals(snapshot, carried) or not isinstance(reading, Known) or snapshot.idle:
+        return {}, False
+    over_s = max(RECENT_S, 2.0 * interval_s)
+    history = history_of(snapshot.id, signal, snapshot.at - over_s)
+    found = recent(history, reading.value, now=snapshot.at, over_s=over_s)
+    return {signal: found.mean}, found.is_brief(history)

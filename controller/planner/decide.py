@@ -26,6 +26,8 @@ from controller.domain.snapshot import NOT_DEPLOYED, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.domain.supply import SupplyLedger
 from controller.planner.announced import announced, with_usual
+from controller.planner.backlog import backlog, with_run_time
+from controller.planner.capacity import is_learning
 from controller.planner.capacity.error_budget import careful
 from controller.planner.debt import with_debt
 from controller.planner.drain import drained
@@ -55,7 +57,9 @@ class PlanInput:
     forecasts: tuple[Forecast, ...]
     forecast_unavailable: str | None
     sustained: Mapping[Signal, float] = field(default_factory=dict)
-    """Means over the last minutes, for signals whose full load is known."""
+    """Means: over minutes of signals whose full load is known, else over half a minute of what is in flight."""
+    brief: bool = False
+    """Whether the mean of what is in flight rests on less than half a minute."""
     interval_s: float = 0.0
     """Seconds until the next decision."""
     gpu_price: float | None = None
@@ -172,6 +176,7 @@ def _draft(given: PlanInput, memory: DeploymentMemory, now: float) -> _Draft:
         return _Draft(given, gone, Reason.NOT_DEPLOYED)
     if current is None:
         return _Draft(given, replace(memory, known_since=None), Reason.NO_DATA)
+    memory = with_run_time(memory, given.snapshot)
     claimed = claim(given.snapshot, current, memory, now=now)
     steps, memory = _stages(given, claimed, current, now)
     return _Draft(given, memory, steps[-1].reason, steps, claimed)
@@ -237,9 +242,18 @@ def _stages(given: PlanInput, claimed: Claim, current: int, now: float) -> tuple
         forecast_unavailable=given.forecast_unavailable,
         current=claimed.base,
         sustained=given.sustained,
+        backlog=backlog(given.snapshot, claimed.memory),
     )
     sizing, memory = _scheduled(given, sizing, claimed.memory, now)
-    stable, memory = stabilise(sizing, given.snapshot, memory, policy.stabilisation, current=claimed.base, now=now)
+    stable, memory = stabilise(
+        sizing,
+        given.snapshot,
+        memory,
+        policy.stabilisation,
+        current=claimed.base,
+        now=now,
+        learning=is_learning(policy, learned),
+    )
     steps = [*sizing.steps, stable]
     draining, memory = drained(stable, given.snapshot, given.capacity, policy, memory, current=claimed.base, now=now)
     steps += [draining] if draining else []

@@ -16,8 +16,10 @@ from controller.domain.snapshot import NOT_DEPLOYED
 from controller.domain.state import DeploymentMemory
 from controller.domain.workers import ReplicaShape
 from controller.planner.announced import announced
+from controller.planner.backlog import backlog
 from controller.planner.capacity.error_budget import careful
 from controller.planner.decide import PlanInput
+from controller.planner.overridden import covering
 from controller.planner.size import Sizing, size
 from controller.planner.zero import NEGLIGIBLE_LOAD
 
@@ -45,17 +47,21 @@ def layer_needs(
     The replica layer needs what was decided. The layers below need what sizing finds at their own horizon, announced
     events included, within the limits. What is foreseen there must fit the planned load, for what these layers lack is
     lacking for minutes, and must have been foreseen for ``LASTING_S``. They give something up only after it was not
-    needed for ``downscale_delay_s``. While demand is unknown nothing is given up.
+    needed for ``downscale_delay_s``. While demand is unknown nothing is given up. While it is known so briefly that one
+    reading would decide, nothing is asked for that needs a node.
     """
     needs: list[LayerNeed] = []
+    most = _while_brief(given, decision, now)
     windows, rises = dict(memory.ahead), dict(memory.rising)
     gone = given.snapshot.status == NOT_DEPLOYED
-    base = decision.desired
+    base = decision.desired if most is None or decision.desired is None else min(decision.desired, most)
     for one in ahead:
         wish = _wish(given, decision, one, memory, now=now)
         if wish.known and one.layer is not Layer.REPLICA:
             rises[one.layer] = _risen(rises.get(one.layer, ()), wish.foreseen, now)
         wanted, why = _lasting(wish, rises.get(one.layer, ()), now)
+        if most is not None and wanted > most:
+            wanted, why = most, f"{wanted} known too briefly to order a node for: {why}"
         if gone:
             windows.pop(one.layer, None)
             rises.pop(one.layer, None)
@@ -110,6 +116,16 @@ class _Wish:
     known: bool = True
 
 
+def _while_brief(given: PlanInput, decision: Decision, now: float) -> int | None:
+    """The most that layers are to carry while the next replica needs a node and a single reading might be behind it."""
+    current, floor = decision.current, given.policy.limits.min_replicas
+    node = any(one.layer is Layer.NODE for one in given.lead.layers)
+    if not given.brief or not node or current is None or covering(given.overrides, decision.id, now):
+        return None
+    announced_now = max((step.replicas for step in decision.steps if step.stage == "schedule"), default=0)
+    return max(current, floor, announced_now, 1)
+
+
 def _wish(given: PlanInput, decision: Decision, ahead: Ahead, memory: DeploymentMemory, *, now: float) -> _Wish:
     if given.snapshot.status == NOT_DEPLOYED:
         return _Wish(0, 0, "Serve does not have it")
@@ -158,6 +174,7 @@ def _sizing(given: PlanInput, ahead: Ahead, memory: DeploymentMemory, current: i
         current=current,
         sustained=given.sustained,
         lasting=True,
+        backlog=backlog(given.snapshot, memory),
     )
     if not given.policy.events:
         return sizing

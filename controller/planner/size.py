@@ -12,6 +12,7 @@ from controller.domain.plan import Capacity, Reason, Step
 from controller.domain.reading import Known, Unknown
 from controller.domain.signals import Signal
 from controller.domain.snapshot import Snapshot
+from controller.planner.sustained import beyond_chance
 
 SPARE_SHARE = 0.1
 """Replicas are given up only when the remaining ones keep this share of their capacity free.
@@ -97,15 +98,17 @@ def size(
     current: int,
     sustained: Mapping[Signal, float] = MappingProxyType({}),
     lasting: bool = False,
+    backlog: float = 0.0,
 ) -> Sizing:
     """Size by work where there is a capacity model and work is known, else by every known signal with a capacity.
 
     Work counts what all other signals count, each in its own way, so they have no say beside it. Among
     several signals the one that needs most replicas decides.
 
-    Where the capacity knows the full load, ``sustained`` (the signal's mean over a start-up) must fit the
-    planned load, and the reading of this moment half of the way from there to the full load: the margin between
-    the two is there for noise, so noise is not counted twice.
+    ``sustained`` (the signal's mean over some time) must fit the planned load. Where the capacity knows the full load,
+    the reading of this moment must fit half of the way from there to the full load: the margin between the two is
+    there for noise, so noise is not counted twice. Else as much of it must fit the planned load as is not chance, and
+    of requests in flight ``backlog`` does not count.
 
     What is foreseen may fill the fleet for a moment: its high quantile must fit the full load, its median what a moment
     must fit. ``lasting``: it is taken to last, so its high quantile must fit the planned load.
@@ -122,8 +125,14 @@ def size(
         held = Step("reactive", current, Reason.NO_DATA, f"hold {current}: {detail}")
         beyond = Step("forecast", current, Reason.NO_DATA, "a forecast is not carried beyond what is known")
         return Sizing(reactive=held, forecast=beyond, roomy=current, complete=False)
+    piled = {Signal.ONGOING_REQUESTS: backlog}
+    known, sustained = _less(known, piled), _less(sustained, piled)
     now = _needs_now(known, capacity, sustained)
-    ahead = _needs_ahead(known, capacity, forecasts, quantile, lasting=lasting)
+    steady = {
+        signal: amount if signal in capacity.full else max(_steadied(signal, amount, sustained))
+        for signal, amount in known.items()
+    }
+    ahead = _needs_ahead(steady, capacity, forecasts, quantile, lasting=lasting)
     floor = 0 if snapshot.idle else 1
     reactive = _reactive(max(now, key=_decisiveness), floor)
     if unknown:
@@ -150,12 +159,22 @@ def _needs_now(known: Mapping[Signal, float], capacity: Capacity, sustained: Map
     for signal, amount in known.items():
         planned, full = capacity.per_replica[signal], capacity.full.get(signal)
         if full is None:
-            needs.append(_Need(signal, amount, planned))
+            needs += [_Need(signal, load, planned) for load in _steadied(signal, amount, sustained)]
             continue
         spare = SPARE_SUSTAINED_SHARE
         needs.append(_Need(signal, sustained.get(signal, amount), planned, spare))
         needs.append(_Need(signal, amount, (planned + full) / 2, spare))
     return needs
+
+
+def _less(amounts: Mapping[Signal, float], piled: Mapping[Signal, float]) -> Mapping[Signal, float]:
+    return {signal: max(0.0, amount - piled.get(signal, 0.0)) for signal, amount in amounts.items()}
+
+
+def _steadied(signal: Signal, amount: float, sustained: Mapping[Signal, float]) -> tuple[float, ...]:
+    """The mean, and what this moment's reading proves beyond it: a step shows at once, noise for the most part not."""
+    mean = sustained.get(signal)
+    return (amount,) if mean is None else (mean, beyond_chance(amount, mean))
 
 
 def _needs_ahead(

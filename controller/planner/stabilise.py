@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from controller.domain.plan import Reason, Step
@@ -10,19 +11,32 @@ from controller.domain.state import DeploymentMemory
 from controller.planner.size import SPARE_SHARE, Sizing
 from controller.policy.model import Stabilisation
 
+LEARNING_S = 300.0
+"""So long a replica's capacity is waited for, when engines show what it is, before anything is given up without it."""
+
 _FORGIVEN_DIPS = 1
 """Ticks in a row without the higher need that do not restart the upscale delay."""
 
 
 def stabilise(
-    sizing: Sizing, snapshot: Snapshot, memory: DeploymentMemory, rule: Stabilisation, *, current: int, now: float
+    sizing: Sizing,
+    snapshot: Snapshot,
+    memory: DeploymentMemory,
+    rule: Stabilisation,
+    *,
+    current: int,
+    now: float,
+    learning: bool = False,
 ) -> tuple[Step, DeploymentMemory]:
     """Pass on a higher need after the upscale delay, and a lower one after the downscale delay.
 
     Raising never waits for anything else. Lowering goes only as far as the largest roomy size of the
     last downscale delay, and needs uninterrupted knowledge over that time, no blind spot, and no other
-    lowering or update still under way.
+    lowering or update still under way. ``learning``: what a replica carries is about to be known; what is there is not
+    given up by a guess, for ``LEARNING_S`` at most.
     """
+    since = _not_after(now, memory.unlearned_since) if learning else None
+    memory = replace(memory, unlearned_since=since)
     memory = _remember(sizing, snapshot, memory, rule, current=current, now=now)
     if sizing.needed > current:
         return _raise(sizing, memory, rule, current=current, now=now), memory
@@ -111,6 +125,10 @@ def _too_early(memory: DeploymentMemory, delay_s: float, now: float) -> tuple[Re
         left_s = delay_s - (now - memory.foreign_since)
         return Reason.DOWNSCALE_DELAY, f"somebody else set it, left alone for another {left_s:.0f} s"
     known_s = now - _not_after(now, memory.known_since)
+    learning_s = math.inf if memory.unlearned_since is None else now - memory.unlearned_since
+    if learning_s < LEARNING_S:
+        detail = f"what a replica carries is learned for {learning_s:.0f} s, given {LEARNING_S:g} s"
+        return Reason.DOWNSCALE_DELAY, detail
     if known_s < delay_s:
         return Reason.DOWNSCALE_DELAY, f"demand known without a break for {known_s:.0f} of {delay_s:g} s"
     return None

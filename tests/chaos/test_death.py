@@ -23,7 +23,7 @@ TARGETS = [3, 1]
 
 
 def _load(t_s: float) -> float:
-    return 10.0 if RISES_AT_S <= t_s < FALLS_AT_S else 1.0
+    return 12.0 if RISES_AT_S <= t_s < FALLS_AT_S else 1.0
 
 
 class Fleet:

@@ -112,7 +112,7 @@ async def test_the_disk_is_full(report: Report) -> None:
     await world.run(60)
     store.problem = "records.db: disk is full; free some space"
     falling = await world.run(60)
-    rising = await world.run(30)
+    rising = await world.run(40)
     store.problem = None
     after = await world.run(60)
 

@@ -44,6 +44,8 @@ memories = st.builds(
     slo_debt=st.floats(0, 1),
     attempted=st.none() | st.integers(0, MOST),
     foreign_since=st.none() | times,
+    unlearned_since=st.none() | times,
+    run_s=st.none() | st.floats(0.1, 100),
 )
 delays = st.sampled_from([0, 30, 300])
 moments = st.floats(NOW - 700, NOW + 200)

@@ -296,7 +296,7 @@ async def test_in_approve_mode_each_layer_waits_for_its_own_word_and_then_moves_
 
 async def test_a_no_to_nodes_orders_none_and_is_told() -> None:
     world = ClusterWorld({CHAT: jump(60)}, policy=cluster_policy(mode=Mode.APPROVE))
-    await world.until(lambda: "node l4" in world.asked(), 300)
+    await world.run(150)
 
     world.board.reject(world.asked()["node l4"], by="ada", note="too dear")
     records = await world.run(300)

@@ -60,6 +60,14 @@ def capacity(policy: DeploymentPolicy, memory: CapacityMemory | None = None, *, 
     )
 
 
+def is_learning(policy: DeploymentPolicy, memory: CapacityMemory | None) -> bool:
+    """Whether engines are watched that have not shown yet what they carry, and nobody told it."""
+    told = policy.capacity.iteration is not None or not policy.capacity.learn
+    if told or memory is None or memory.mix is None:
+        return False
+    return not any(one.intervals >= ENOUGH_INTERVALS for one in _active(memory))
+
+
 def with_work(snapshot: Snapshot, policy: DeploymentPolicy, memory: CapacityMemory | None) -> Snapshot:
     """Return the snapshot with its demand as work too; unknown while there is no capacity model."""
     full = full_load_of(policy, memory)

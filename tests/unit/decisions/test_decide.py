@@ -281,6 +281,7 @@ def as_line(snapshot, work) -> bytes:
         "target_age_s": snapshot.at - read_at(snapshot),
         "config_replicas": snapshot.config_replicas,
         "updating": snapshot.status == "UPDATING",
+        "queued_requests": told(snapshot.queued_requests),
         "shed_per_s": told(snapshot.shed_per_s),
         "latency": {one.name: told(getattr(snapshot.latency, one.name)) for one in fields(snapshot.latency)},
         "lead_time_s": told(snapshot.startup_p90_s),

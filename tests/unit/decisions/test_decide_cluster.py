@@ -39,7 +39,10 @@ NAME = "chat/LLMServer:llama"
 def session(tmp_path: Path) -> Session:
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY)
-    return Session(load_policy(path))
+    begun = Session(load_policy(path))
+    for at in (970, 980, 990):
+        assert ask(begun, told(at))["cluster"]["steps"] == []  # no node is ordered for a single reading
+    return begun
 
 
 def node(number: int, *, replicas: int = 1, state: str = "ready") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hypothesis as h
 import hypothesis.strategies as st
 import pytest
 
-from controller.domain.forecast import Forecast
+from controller.domain.forecast import Forecast, LayerLead, LeadSource
 from controller.domain.layer import Layer
 from controller.domain.override import Override, OverrideAction
 from controller.domain.reading import Unknown
@@ -21,7 +21,7 @@ from controller.policy.model import DeploymentPolicy
 from tests.cluster import CHAT as PLACED
 from tests.cluster import CODE, wants
 from tests.planning import CHAT as PLANNED
-from tests.planning import NOW, decided, given, policy, seen
+from tests.planning import LEAD, NOW, decided, given, policy, seen
 
 RULES = policy(limits={"min_replicas": 1, "max_replicas": 6}, stabilisation={"downscale_delay_s": 60})
 
@@ -36,6 +36,8 @@ FREEZE = Override(
     owner="alice",
     reason="launch",
 )
+
+RAISED = replace(FREEZE, action=OverrideAction.RAISE_FLOOR, replicas=1)
 
 
 def forecast(load: float) -> Forecast:
@@ -155,6 +157,36 @@ def test_what_measured_demand_needs_and_what_is_announced_waits_for_nothing() ->
 
     assert [need.replicas for need in soon] == [1, 1, 4]
     assert measured == [3, 3, 3]
+
+
+NODE_LEAD = replace(
+    LEAD,
+    layers=(
+        LayerLead(layer=Layer.NODE, p50_s=300, p90_s=300, p95_s=300, source=LeadSource.DEFAULT),
+        LayerLead(layer=Layer.REPLICA, p50_s=30, p90_s=40, p95_s=45, source=LeadSource.MEASURED),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, [2, 2, 2], id="no-node-for-a-single-reading"),
+        pytest.param({"brief": False}, [5, 5, 5], id="known-for-long-enough"),
+        pytest.param({"lead": LEAD}, [5, 5, 5], id="the-next-replica-has-a-node"),
+        pytest.param({"policy": policy(limits={"min_replicas": 3})}, [3, 3, 3], id="what-the-policy-asks-for"),
+        pytest.param({"overrides": (RAISED,)}, [5, 5, 5], id="what-somebody-asks-for"),
+    ],
+)
+def test_no_node_is_ordered_for_what_is_known_too_briefly(changes: dict[str, Any], expected: list[int]) -> None:
+    one = replace(given(seen(5 * per_replica(), target=2), policy()), brief=True, lead=NODE_LEAD)
+    one = replace(one, **changes)
+    decision, memory = decided(one)
+
+    needs, _ = layer_needs(one, decision, ahead(None), memory, now=NOW)
+
+    assert decision.desired == 5
+    assert [need.replicas for need in needs] == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import hypothesis as h
+import hypothesis.strategies as st
 import pytest
 
 from controller.domain.forecast import Forecast
@@ -236,3 +238,71 @@ def test_the_first_minutes_foresee_growth_only_in_proportion(history_s: float, r
     young = replace(forecast(80.0), history_s=history_s)
 
     assert sized(16.0, young).needed == replicas
+
+
+def sized_by_what_is_in_flight(
+    reading: float, mean: float | None, *forecasts: Forecast, backlog: float = 0.0
+) -> Sizing:
+    """By eight requests for each replica."""
+    return size(
+        seen(reading, target=2),
+        capacity(policy()),
+        forecasts,
+        quantile=0.9,
+        forecast_unavailable=None,
+        current=2,
+        sustained={} if mean is None else {Signal.ONGOING_REQUESTS: mean},
+        backlog=backlog,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reading", "mean", "replicas"),
+    [
+        pytest.param(25.0, None, 4, id="without-a-mean-the-reading"),
+        pytest.param(25.0, 16.0, 3, id="less-what-chance-may-have-added"),
+        pytest.param(16.0, 25.0, 4, id="a-lull-does-not-hide-what-lasts"),
+        pytest.param(20.0, 16.0, 2, id="noise-adds-nothing"),
+        pytest.param(64.0, 16.0, 8, id="a-step-shows-at-once"),
+    ],
+)
+def test_what_is_in_flight_counts_by_its_mean_and_by_what_a_reading_proves(
+    reading: float, mean: float | None, replicas: int
+) -> None:
+    assert sized_by_what_is_in_flight(reading, mean).needed == replicas
+
+
+def test_what_only_waits_is_not_ordered_for() -> None:
+    assert sized_by_what_is_in_flight(100.0, 90.0, backlog=60.0).needed == 5
+    assert sized_by_what_is_in_flight(100.0, 90.0, backlog=500.0).needed == 1
+
+
+def test_a_short_history_foresees_growth_of_what_lasts_not_of_one_reading() -> None:
+    steep = replace(forecast(900.0), history_s=0.0)
+
+    assert sized_by_what_is_in_flight(25.0, 16.0, steep).needed == 3
+
+
+@h.given(st.floats(1, 500), st.integers(1, 30))
+def test_a_step_to_four_times_the_load_of_full_replicas_is_acted_on_in_the_tick_that_shows_it(
+    load: float, readings: int
+) -> None:
+    """However many readings of the load before are in the mean."""
+    per_replica = policy().capacity.target_ongoing_requests
+    before = sized_by_what_is_in_flight(load * per_replica, load * per_replica)
+
+    mean = (readings * load + 4 * load) / (readings + 1)
+    after = sized_by_what_is_in_flight(4 * load * per_replica, mean * per_replica)
+
+    assert after.needed >= 2 * before.needed
+
+
+@h.given(st.floats(0, 1e4), st.floats(1, 1e4), st.integers(0, 30), st.floats(0, 1e3), st.floats(0, 1e3))
+def test_more_in_flight_never_needs_fewer(
+    reading: float, before: float, readings: int, more: float, waits: float
+) -> None:
+    def sized(now: float) -> int:
+        mean = (readings * before + now) / (readings + 1)
+        return sized_by_what_is_in_flight(now, mean, backlog=waits).needed
+
+    assert sized(reading + more) >= sized(reading)

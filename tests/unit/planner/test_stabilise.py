@@ -1,13 +1,19 @@
 """When a changed need is followed, and what holds it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from controller.domain.capacity import CapacityMemory, MixEstimate
 from controller.domain.plan import Reason
 from controller.domain.reading import Known, Unknown
 from controller.domain.state import DeploymentMemory, PlannerState
+from controller.planner.capacity.estimate import ENOUGH_INTERVALS
+from controller.planner.capacity.from_policy import DEFAULT_ITERATION
+from controller.planner.capacity.iteration import LOOSE, new_estimate
 from controller.planner.decide import decide
+from controller.planner.stabilise import LEARNING_S
 from tests.planning import NOW, applied, decided, given, policy, seen, state
 from tests.records import CHAT
 
@@ -69,6 +75,41 @@ def test_a_need_that_lasts_the_whole_delay_is_given_back_once() -> None:
 
     assert found[:31] == [4] * 31
     assert found[31:] == [1] * 10
+
+
+WATCHED = CapacityMemory(mix=MixEstimate(at=NOW, first_tokens=5.0))
+LEARNED = replace(new_estimate("engine", DEFAULT_ITERATION, spread=LOOSE), intervals=ENOUGH_INTERVALS)
+UNDERSTOOD = replace(WATCHED, estimates=(LEARNED,), active=("engine",))
+
+
+@pytest.mark.parametrize(
+    ("capacity", "since", "learn", "desired"),
+    [
+        pytest.param(WATCHED, None, True, 4, id="engines-just-seen"),
+        pytest.param(WATCHED, NOW - LEARNING_S + 1, True, 4, id="not-for-long-enough"),
+        pytest.param(WATCHED, NOW - LEARNING_S, True, 1, id="long-enough-to-learn-it"),
+        pytest.param(WATCHED, None, False, 1, id="nothing-is-to-be-learned"),
+        pytest.param(CapacityMemory(), None, True, 1, id="no-engine-to-learn-from"),
+        pytest.param(None, None, True, 1, id="nothing-remembered"),
+        pytest.param(UNDERSTOOD, None, True, 1, id="understood-and-quiet-since"),
+    ],
+)
+def test_nothing_is_given_up_by_a_guess_while_the_engines_are_about_to_show_what_they_carry(
+    capacity: CapacityMemory | None, since: float | None, learn: bool, desired: int
+) -> None:
+    rules = policy(per_replica={"learn": learn}, stabilisation={"upscale_delay_s": 0, "downscale_delay_s": 300})
+    memory = replace(LONG_LOW, capacity=capacity, unlearned_since=since)
+
+    decision, _ = decided(given(seen(4, target=4), rules), state(memory))
+
+    assert decision.desired == desired
+
+
+def test_engines_that_were_learned_and_change_are_learned_anew() -> None:
+    memory = replace(LONG_LOW, capacity=CapacityMemory(), unlearned_since=NOW - 9000)
+    _, memory = decided(given(seen(4, target=4), DOWN_300), state(memory))
+
+    assert memory.unlearned_since is None
 
 
 def test_a_gap_restarts_the_time_of_knowing() -> None:
