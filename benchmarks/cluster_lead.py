@@ -6,14 +6,17 @@ A node takes 300 s, a replica on it 120 s; an empty node that nobody keeps goes 
 autoscaler. In every chain a replica without a node orders one; only Foreserve orders nodes ahead, by the same loop,
 planner and ledger as in production. How many replicas are needed at each moment is known in hindsight: the fewest
 that keep 99 % of the requests of the last two minutes inside both objectives. A scale-up is a moment at which more are
-needed than ever in the twenty minutes before; it is in time when so many are ready. Results are kept as JSON under
-``--out``: an interrupted benchmark goes on where it was.
+needed than ever in the twenty minutes before; it is in time when so many are ready. A chain's GPU-hours are those that
+were needed, less those that were missing because it was late, and those that were ready beyond the need, and the rest:
+starting, draining, and nodes that come or are empty. Perfect foresight under the same lead times is shown beside.
+Results are kept as JSON under ``--out``: an interrupted benchmark goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -72,7 +75,10 @@ RAMPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One chain on one ramp. ``missed`` are scale-ups as (second, needed, ready)."""
+    """One chain on one ramp. ``missed`` are scale-ups as (second, needed, ready).
+
+    GPU-hours in which a replica was needed and not ready are ``missing_hours``, those of the opposite ``spare_hours``.
+    """
 
     gpu_hours: float
     slo_attainment: float
@@ -80,6 +86,8 @@ class Result:
     in_time: int
     short: float
     missed: tuple[tuple[int, int, int], ...]
+    missing_hours: float
+    spare_hours: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +106,16 @@ class Bench:
             run = self._run(ramp, policy, demand, initial=int(needed[: _steps(_SETTLING_S, demand, needed)].max()))
             file.write_text(json.dumps(asdict(judged(run, needed, demand.length_s))))
         return Result(**json.loads(file.read_text()))
+
+    def least(self, ramp: Ramp) -> tuple[float, float]:
+        """GPU-hours that are needed, and those of perfect foresight."""
+        demand = ramp.public.demand(self.traces).excerpt(ramp.from_s, ramp.to_s)
+        needed = self.needed(ramp, demand)
+        initial = int(needed[: _steps(_SETTLING_S, demand, needed)].max())
+        known = foreseen_hours(
+            needed, demand.length_s, initial=initial, lead_s=_NODE_S + _REPLICA_S, empty_s=_UNNEEDED_S
+        )
+        return needed_hours(needed, demand.length_s), known
 
     def needed(self, ramp: Ramp, demand: Demand) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Replicas needed at the end of each interval; slow to find, so kept."""
@@ -181,6 +199,8 @@ def judged(run: Run, needed: np.ndarray[tuple[int], np.dtype[np.int64]], length_
         for level in range(int(needed[max(0, step - recent) : step].max()) + 1, int(needed[step]) + 1)
     ]
     missed = tuple((int(at[step]), level, int(ready[step])) for step, level in ups if ready[step] < level)
+    lasts_s = np.diff(np.append(times, length_s))
+    beyond = counts - needed[np.minimum(len(needed) - 1, (times / interval_s).astype(np.int64))]
     return Result(
         gpu_hours=run.cost.gpu_hours,
         slo_attainment=run.service.slo_attainment,
@@ -188,23 +208,58 @@ def judged(run: Run, needed: np.ndarray[tuple[int], np.dtype[np.int64]], length_
         in_time=len(ups) - len(missed),
         short=float(np.mean([ready[step] < needed[step] for step in counted])),
         missed=missed,
+        missing_hours=float((lasts_s * np.maximum(0, -beyond)).sum()) / 3600.0,
+        spare_hours=float((lasts_s * np.maximum(0, beyond)).sum()) / 3600.0,
     )
+
+
+def needed_hours(needed: np.ndarray[tuple[int], np.dtype[np.int64]], length_s: float) -> float:
+    """GPU-hours of the replicas that are needed, with one GPU each."""
+    return float(needed.sum()) * length_s / len(needed) / 3600.0
+
+
+def foreseen_hours(
+    needed: np.ndarray[tuple[int], np.dtype[np.int64]], length_s: float, *, initial: int, lead_s: float, empty_s: float
+) -> float:
+    """GPU-hours of a chain that knows what will be needed, is in time always, and gives up what it pays to give up.
+
+    Every replica is ordered ``lead_s`` before it is needed; a node that is given up is paid for another ``empty_s``, so
+    one is kept through a lull in which both take longer. ``initial`` replicas are there at the beginning.
+    """
+    interval_s = length_s / len(needed)
+    total_s = 0.0
+    for level in range(1, int(needed.max()) + 1):
+        until = 0.0 if level <= initial else -math.inf
+        for step in np.flatnonzero(needed >= level):
+            begins, ends = step * interval_s, (step + 1) * interval_s
+            again_s = min(lead_s + empty_s, begins - until) if math.isfinite(until) else min(lead_s, begins)
+            total_s += again_s + interval_s
+            until = ends
+        total_s += min(empty_s, length_s - until) if math.isfinite(until) else 0.0
+    return total_s / 3600.0
 
 
 def section(bench: Bench, ramps: list[Ramp]) -> Iterator[str]:
     """The table, run by run."""
-    yield "| ramp | chain | scale-ups in time | time with too few | requests that kept both objectives | GPU-hours |"
-    yield "|---|---|---|---|---|---|"
+    yield (
+        "| ramp | chain | scale-ups in time | time with too few | requests that kept both objectives | GPU-hours | "
+        "needed - missing + spare + rest |"
+    )
+    yield "|---|---|---|---|---|---|---|"
     for ramp in ramps:
+        place = f"{ramp.name} ({ramp.day} x {ramp.scale:g})"
+        least, known = bench.least(ramp)
+        parts = f"{least:.1f} - 0.0 + {known - least:.1f}"
+        yield f"| {place} | perfect foresight | all | 0.0% | - | {known:.1f} | {parts} |"
         for policy in (*OURS_BOTH, *PEERS):
             began = time.monotonic()
             one = bench.result(ramp, policy)
             print(f"{ramp.name}, {policy}: {one} after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             share = f"{one.in_time} of {one.scale_ups} ({one.in_time / max(1, one.scale_ups):.0%})"
-            place = f"{ramp.name} ({ramp.day} x {ramp.scale:g})"
-            yield (
-                f"| {place} | `{policy}` | {share} | {one.short:.1%} | {one.slo_attainment:.2%} | {one.gpu_hours:.1f} |"
-            )
+            rest = one.gpu_hours - least + one.missing_hours - one.spare_hours
+            parts = f"{least:.1f} - {one.missing_hours:.1f} + {one.spare_hours:.1f} + {rest:.1f}"
+            kept = f"{one.short:.1%} | {one.slo_attainment:.2%}"
+            yield f"| {place} | `{policy}` | {share} | {kept} | {one.gpu_hours:.1f} | {parts} |"
 
 
 def written(text: str, table: str) -> str:
