@@ -245,7 +245,7 @@ class _Run:
             self.view.note(f"warning: could not be removed: {what}; the next start tries again")
 
     def _paced(self, cloud: SimulatedCloud) -> Callable[[Tick], Tick]:
-        """Let the clock stand still while a tick takes longer than its interval."""
+        """Let the clock slow down while a tick takes longer than its interval."""
         interval_s = self.policy.control.interval_s
 
         def paced(tick: Tick) -> Tick:

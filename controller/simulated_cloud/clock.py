@@ -18,7 +18,7 @@ class ScaledClock:
     """``speed`` seconds pass in each real one, from a moment ten years ahead.
 
     So a time of this clock is never taken for one of the real clock: whatever lies before ``origin`` is real. While a
-    piece of work takes longer than it may (``at_most``), the clock stands still, as on a machine that is busy.
+    piece of work takes longer than it may (``at_most``), the clock is as slow as the real one: the machine is busy.
     """
 
     speed: float = 1.0
@@ -27,7 +27,7 @@ class ScaledClock:
     _monotonic: float = 0.0
     _limits: dict[int, float] = field(default_factory=dict)
     _stood: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
-    """Real seconds since the beginning, and for how long the clock had stood still until then, in its own seconds."""
+    """Real seconds since the beginning, and how far the clock had fallen behind its speed then, in its own seconds."""
 
     def __post_init__(self) -> None:
         self.began, self._monotonic = self.real.now(), self.real.monotonic()
@@ -47,12 +47,16 @@ class ScaledClock:
         at = real * self.speed - self._stood[-1][1]
         limit = min(self._limits.values(), default=at)
         if at > limit:
-            self._stood.append((real, self._stood[-1][1] + at - limit))
-        return min(at, limit)
+            # Since the limit the clock has run as the real one. Who waits for a time of it must not wait for ever.
+            slow = (at - limit) / self.speed
+            self._stood.append((real, self._stood[-1][1] + at - limit - slow))
+            at = limit + slow
+            self._limits = {key: max(one, at) for key, one in self._limits.items()}
+        return at
 
     @contextlib.contextmanager
     def at_most(self, seconds: float) -> Iterator[None]:
-        """Let no more than so many seconds pass in here."""
+        """Let so many seconds pass in here as fast as ever; after them the clock runs no faster than the real one."""
         limit = self.monotonic() + seconds
         key = max(self._limits, default=0) + 1
         self._limits[key] = limit
