@@ -67,7 +67,8 @@ PATH = (
     Setting(
         HAPROXY,
         "/opt/foreserve/serving/haproxy.py",
-        "Closes the statistics page and the admin socket, which Ray leaves open, adds /-/ready, and becomes HAProxy. "
+        "Closes the statistics page and the admin socket, which Ray leaves open, adds /-/ready, lets a replaced "
+        "process pass requests on to its successor, and becomes HAProxy. "
         "The path of our image: where serving lies elsewhere, leave it out or name it.",
     ),
     Setting("RAY_worker_niceness", "0", "Ray starts its workers at niceness 15, behind everything else on the node."),

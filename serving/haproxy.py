@@ -32,7 +32,7 @@ METRICS_HOST = "FORESERVE_HAPROXY_METRICS_HOST"
 BINARY_PATH = "RAY_SERVE_HAPROXY_BINARY_PATH"
 READY = "/-/ready"
 _LOOPBACK = "127.0.0.1"
-_EVERYWHERE = {"", "*", "0.0.0.0"}
+_EVERYWHERE = {"": _LOOPBACK, "*": _LOOPBACK, "0.0.0.0": _LOOPBACK, "::": "::1"}
 _SERVER = re.compile(r"^\s+server (\S+) \S+ (.*)$")
 _VIA_ROUTER = "-via-ingress-request-router"
 _METRICS = re.compile(r"(?m)^(frontend prometheus\n\s+bind )\S*?:(\d+)$")
@@ -79,7 +79,7 @@ def _forwarding(config: str) -> tuple[str, bool]:
         f"    http-request set-log-level silent if {_SUCCESSOR}\n"
         f"    use_backend {_SUCCESSOR} if {_SUCCESSOR}\n"
     )
-    backend = f"backend {_SUCCESSOR}\n    server successor {_LOOPBACK if host in _EVERYWHERE else host}:{port}\n"
+    backend = f"backend {_SUCCESSOR}\n    server successor {_EVERYWHERE.get(host, host)}:{port}\n"
     rest = _FIRST_BACKEND.sub(backend, config[choice.start() :], count=1)
     return f"{config[: choice.start()]}{rules}{rest}", True
 

@@ -40,6 +40,24 @@ def test_the_metrics_are_bound_where_it_is_asked_for() -> None:
     assert "frontend prometheus\n    bind 127.0.0.1:9101" in text
 
 
+@pytest.mark.parametrize(
+    ("bound", "successor"),
+    [
+        ("127.0.0.1:8000", "127.0.0.1:8000"),
+        ("0.0.0.0:8000", "127.0.0.1:8000"),
+        ("*:8000", "127.0.0.1:8000"),
+        (":8000", "127.0.0.1:8000"),
+        (":::8000", "::1:8000"),
+        ("10.0.0.3:80", "10.0.0.3:80"),
+    ],
+)
+def test_the_successor_is_where_both_listen(bound: str, successor: str) -> None:
+    text, missing = mended(CONFIG.replace("127.0.0.1:45619", bound), {})
+
+    assert missing == []
+    assert f"\nbackend foreserve_successor\n    server successor {successor}\nbackend " in text
+
+
 def test_nothing_else_is_changed() -> None:
     text, _ = mended(CONFIG, {})
     before, after = set(CONFIG.splitlines()), set(text.splitlines())
