@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.domain.identity import DeploymentId
-from controller.domain.plan import Action, BudgetUse, Decision, Reason
+from controller.domain.plan import Action, BudgetUse, Decision, Reason, Step
 from controller.domain.reading import Known, Unknown
 from controller.domain.snapshot import NOT_DEPLOYED, ReplicaCounts, Snapshot
 from controller.domain.state import DeploymentMemory, PlannerState
@@ -42,7 +42,7 @@ def test_what_fits_is_granted_and_told() -> None:
 
     assert numbers(decisions) == [3, 4]
     assert decisions[A].binding is Reason.DEMAND
-    assert decisions[A].steps[-1].detail == "all get 7 of 8 GPUs and want 7"
+    assert decisions[A].steps[-1] == Step("budget", 3, Reason.DEMAND, "all get 7 of 8 GPUs and want 7")
 
 
 def test_equals_share_in_proportion_to_what_they_want() -> None:
@@ -50,9 +50,8 @@ def test_equals_share_in_proportion_to_what_they_want() -> None:
 
     assert numbers(decisions) == [2, 4]
     assert decisions[B].binding is Reason.BUDGET
-    assert decisions[B].steps[-1].detail == (
-        "8 wanted; all get 6 of 6 GPUs and want 12; priority 0, urgency 1.00 (weight and missed objectives)"
-    )
+    why = "8 wanted; all get 6 of 6 GPUs and want 12; priority 0, urgency 1.00 (weight and missed objectives)"
+    assert decisions[B].steps[-1] == Step("budget", 4, Reason.BUDGET, why)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,8 @@ def test_what_drains_still_holds_its_gpus() -> None:
     decisions = divided([wants(A, 5), wants(B, 1, stopping=2)], gpus=6)
 
     assert numbers(decisions) == [3, 1]
-    assert decisions[A].steps[-1].detail.startswith("5 wanted, 5 allowed once others have let go; ")
+    why = "5 wanted, 5 allowed once others have let go; all get 4 of 6 GPUs and want 6"
+    assert decisions[A].steps[-1] == Step("budget", 3, Reason.BUDGET, why)
 
 
 def test_room_is_made_first_and_taken_afterwards() -> None:

@@ -76,6 +76,53 @@ def test_its_stage_says_the_number_who_asked_and_why() -> None:
     assert step.detail == "at least 1 + 99 → 10 (of 100; 10 is the most); ov-1 by am/CapacityLate: launch"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "demand", "target", "detail"),
+    [
+        pytest.param(
+            [asked(FREEZE, ago=20, id="ov-0"), asked(FREEZE)],
+            40,
+            2,
+            "frozen at 2; would otherwise be 5; ov-freeze by alice: launch",
+            id="frozen-by-the-newest",
+        ),
+        pytest.param(
+            [asked(HOLD, ago=20, id="ov-0"), asked(HOLD)],
+            4,
+            5,
+            "hold 5 although 1 would do; ov-hold_scale_down by alice: launch",
+            id="held-by-the-newest",
+        ),
+        pytest.param(
+            [asked(RAISE, replicas=3), asked(RAISE, replicas=2, id="ov-0")],
+            4,
+            1,
+            "at least 1 + 3 → 4; ov-raise_floor by alice: launch",
+            id="raised-by-the-highest",
+        ),
+        pytest.param(
+            [asked(RAISE, replicas=3, id="ov-0"), asked(RAISE, replicas=3, left=90)],
+            4,
+            1,
+            "at least 1 + 3 → 4; ov-raise_floor by alice: launch",
+            id="of-two-as-high-by-the-longer",
+        ),
+        pytest.param(
+            [asked(HOLD), asked(RAISE, replicas=1)],
+            40,
+            2,
+            "5 is in keeping with: hold scale down (ov-hold_scale_down by alice: launch); "
+            "raise floor (ov-raise_floor by alice: launch)",
+            id="in-keeping",
+        ),
+    ],
+)
+def test_who_asked_for_what_counts_is_told(overrides: list[Override], demand: float, target: int, detail: str) -> None:
+    step = decision_with(*overrides, demand=demand, target=target).steps[-2]
+
+    assert (step.stage, step.detail) == ("override", detail)
+
+
 def test_without_any_there_is_no_such_stage() -> None:
     assert "override" not in [step.stage for step in decision_with().steps]
 

@@ -12,7 +12,7 @@ from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.capacity.estimate import ENOUGH_INTERVALS
 from controller.planner.capacity.from_policy import DEFAULT_ITERATION
 from controller.planner.capacity.iteration import LOOSE, new_estimate
-from controller.planner.decide import decide
+from controller.planner.decide import PlanInput, decide
 from controller.planner.stabilise import LEARNING_S
 from tests.planning import NOW, applied, decided, given, policy, seen, state
 from tests.records import CHAT
@@ -60,6 +60,75 @@ def test_nothing_but_the_delay_holds_a_raise(changes: dict[str, Any]) -> None:
     decision, _ = decided(given(seen(40, target=2, **changes), DOWN_300))
 
     assert (decision.desired, decision.binding) == (5, Reason.DEMAND)
+
+
+@pytest.mark.parametrize(
+    ("one", "memory", "detail"),
+    [
+        pytest.param(
+            given(seen(Unknown("gap"), target=4), DOWN_300), LONG_LOW, "hold 4 while demand is unknown", id="unknown"
+        ),
+        pytest.param(given(seen(14, target=2), DOWN_300), LONG_LOW, "2 is what is needed", id="steady"),
+        pytest.param(
+            given(seen(40, target=2), UP_30),
+            DeploymentMemory(above_since=NOW - 10),
+            "5 needed for 10 of 30 s",
+            id="not-yet",
+        ),
+        pytest.param(given(seen(40, target=2), DOWN_300), LONG_LOW, "from 2 to 5", id="up"),
+        pytest.param(
+            given(seen(4, target=4, blind_spots=("ray/a is stale", "haproxy/a is stale")), DOWN_300),
+            LONG_LOW,
+            "hold 4 although 1 would do: ray/a is stale, haproxy/a is stale",
+            id="blind",
+        ),
+        pytest.param(
+            given(seen(4, target=4, replicas=None), DOWN_300),
+            LONG_LOW,
+            "hold 4 although 1 would do: replica counts are unknown",
+            id="counts-unknown",
+        ),
+        pytest.param(
+            given(seen(4, target=4, stopping=2), DOWN_300),
+            LONG_LOW,
+            "hold 4 although 1 would do: 2 still stopping",
+            id="stopping",
+        ),
+        pytest.param(
+            given(seen(4, target=4, status="UPDATING"), DOWN_300),
+            LONG_LOW,
+            "hold 4 although 1 would do: the deployment is being updated",
+            id="updated",
+        ),
+        pytest.param(
+            given(seen(4, target=4), DOWN_300),
+            replace(LONG_LOW, foreign_since=NOW - 60),
+            "hold 4 although 1 would do: somebody else set it, left alone for another 240 s",
+            id="foreign",
+        ),
+        pytest.param(
+            given(seen(4, target=4), DOWN_300),
+            replace(LONG_LOW, known_since=NOW - 100),
+            "hold 4 although 1 would do: demand known without a break for 100 of 300 s",
+            id="not-known-for-long",
+        ),
+        pytest.param(given(seen(4, target=4), DOWN_300), LONG_LOW, "at most 1 needed over the last 300 s", id="down"),
+        pytest.param(
+            given(seen(4, target=4), DOWN_300),
+            replace(LONG_LOW, recommendations=((NOW - 300, 4),)),
+            "4 needed within the last 300 s",
+            id="needed-of-late",
+        ),
+        pytest.param(
+            given(seen(23, target=4), DOWN_300), LONG_LOW, "3 would do, but without 10% to spare", id="nothing-to-spare"
+        ),
+    ],
+)
+def test_what_holds_is_said_with_its_numbers(one: PlanInput, memory: DeploymentMemory, detail: str) -> None:
+    decision, _ = decided(one, state(memory))
+
+    step = next(step for step in decision.steps if step.stage == "stabilise")
+    assert step.detail == detail
 
 
 def test_a_target_falls_to_the_largest_need_of_the_delay() -> None:

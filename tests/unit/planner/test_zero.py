@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controller.domain.forecast import LeadSource, LeadTime
-from controller.domain.plan import Reason
+from controller.domain.plan import Reason, Step
 from controller.domain.reading import Known, Unknown
 from controller.domain.signals import Signal
 from controller.domain.state import DeploymentMemory
@@ -46,15 +46,39 @@ def test_a_deployment_that_was_idle_for_long_goes_to_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "memory", "reason"),
+    ("one", "memory", "reason", "why"),
     [
-        pytest.param(idle(), replace(IDLE, idle_since=NOW - 899), Reason.IDLE_DELAY, id="not-for-long-enough"),
-        pytest.param(idle(), replace(IDLE, idle_since=None), Reason.IDLE_DELAY, id="idle-since-now"),
-        pytest.param(idle(at_the_door=UNSEEN), IDLE, Reason.BLIND_SPOT, id="nobody-could-be-seen-coming"),
-        pytest.param(idle(at_the_door=Known(1)), IDLE, Reason.IDLE_DELAY, id="somebody-knocks"),
-        pytest.param(idle(lead=replace(LEAD, p90_s=61)), IDLE, Reason.COLD_START, id="slower-than-promised"),
         pytest.param(
-            idle(lead=replace(LEAD, source=LeadSource.DEFAULT)), IDLE, Reason.COLD_START, id="start-never-measured"
+            idle(),
+            replace(IDLE, idle_since=NOW - 899),
+            Reason.IDLE_DELAY,
+            "idle for 899 of 900 s",
+            id="not-for-long-enough",
+        ),
+        pytest.param(
+            idle(), replace(IDLE, idle_since=None), Reason.IDLE_DELAY, "idle for 0 of 900 s", id="idle-since-now"
+        ),
+        pytest.param(
+            idle(at_the_door=UNSEEN),
+            IDLE,
+            Reason.BLIND_SPOT,
+            "nobody could be seen at the front door (HAProxy is stale)",
+            id="nobody-could-be-seen-coming",
+        ),
+        pytest.param(idle(at_the_door=Known(1)), IDLE, Reason.IDLE_DELAY, "idle for 0 of 900 s", id="somebody-knocks"),
+        pytest.param(
+            idle(lead=replace(LEAD, p90_s=61)),
+            IDLE,
+            Reason.COLD_START,
+            "a start takes 61 s (p90, measured), promised 60 s",
+            id="slower-than-promised",
+        ),
+        pytest.param(
+            idle(lead=replace(LEAD, source=LeadSource.DEFAULT)),
+            IDLE,
+            Reason.COLD_START,
+            "how long a start takes was neither measured nor configured",
+            id="start-never-measured",
         ),
         pytest.param(
             idle(
@@ -64,19 +88,77 @@ def test_a_deployment_that_was_idle_for_long_goes_to_zero() -> None:
             ),
             IDLE,
             Reason.SCHEDULE,
+            "e is on or begins soon",
             id="an-event-is-near",
         ),
     ],
 )
 def test_one_replica_stays_where_a_promise_could_not_be_kept(
-    one: PlanInput, memory: DeploymentMemory, reason: Reason
+    one: PlanInput, memory: DeploymentMemory, reason: Reason, why: str
 ) -> None:
     decision, _ = decided(one, state(memory))
     step = next(step for step in decision.steps if step.stage == "zero")
 
     assert decision.desired == 1
-    assert (step.replicas, step.reason) == (1, reason)
-    assert step.detail.startswith("not to zero: ")
+    assert (step.replicas, step.reason, step.detail) == (1, reason, f"not to zero: {why}")
+
+
+@pytest.mark.parametrize(
+    ("one", "memory", "step"),
+    [
+        pytest.param(
+            idle(),
+            IDLE,
+            Step("zero", 0, Reason.IDLE, "idle for 900 s; a start takes 40 s (p90), promised 60 s"),
+            id="to-zero",
+        ),
+        pytest.param(
+            asleep(at_the_door=Known(0)),
+            IDLE,
+            Step("zero", 0, Reason.ASLEEP, "nobody is at the front door"),
+            id="asleep",
+        ),
+        pytest.param(
+            asleep(at_the_door=UNSEEN),
+            replace(IDLE, unseen_since=NOW - 59),
+            Step("zero", 0, Reason.ASLEEP, "the front door is unseen for 59 of 60 s"),
+            id="unseen",
+        ),
+        pytest.param(
+            asleep(at_the_door=UNSEEN),
+            replace(IDLE, unseen_since=NOW - 60),
+            Step(
+                "zero",
+                1,
+                Reason.WAKE,
+                "nothing runs, and for 60 s it cannot be seen whether somebody comes: HAProxy is stale",
+            ),
+            id="unseen-for-too-long",
+        ),
+        pytest.param(
+            asleep(at_the_door=Known(2)),
+            IDLE,
+            Step("zero", 1, Reason.WAKE, "2 at the front door while nothing runs"),
+            id="woken",
+        ),
+        pytest.param(
+            replace(idle(target=0), forecasts=(forecast(4),)),
+            IDLE,
+            Step("zero", 1, Reason.FORECAST, "nobody is at the front door yet"),
+            id="foreseen",
+        ),
+        pytest.param(
+            replace(idle(target=0, at_the_door=UNSEEN), forecasts=(forecast(4),)),
+            IDLE,
+            Step("zero", 1, Reason.FORECAST, "the front door is unseen: HAProxy is stale"),
+            id="foreseen-and-unseen",
+        ),
+    ],
+)
+def test_the_stage_says_what_it_goes_by(one: PlanInput, memory: DeploymentMemory, step: Step) -> None:
+    decision, _ = decided(one, state(memory))
+
+    assert next(found for found in decision.steps if found.stage == "zero") == step
 
 
 def test_a_measured_start_within_the_promise_is_needed_again_each_time() -> None:
@@ -127,7 +209,8 @@ def test_a_negligible_forecast_neither_wakes_nor_keeps_awake() -> None:
 
     assert outcome(replace(idle(target=0), **hardly)) == (0, Reason.ASLEEP)
     assert outcome(replace(idle(target=1), **hardly)) == (0, Reason.IDLE)
-    assert outcome(replace(idle(target=1), forecasts=(forecast(0.5),))) == (1, Reason.STEADY)
+    assert outcome(replace(idle(target=1), forecasts=(forecast(0.4),))) == (1, Reason.STEADY)
+    assert outcome(replace(idle(target=0), forecasts=(forecast(0.4),))) == (1, Reason.FORECAST)
 
 
 def test_an_event_wakes_before_it_begins() -> None:

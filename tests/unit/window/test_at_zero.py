@@ -74,6 +74,7 @@ def test_silence_at_zero_is_known_from_two_sources(watch):
     assert seen.idle
     assert seen.reading(Signal.ONGOING_REQUESTS) == Known(0.0)
     assert seen.queued_requests == Known(0.0)
+    assert seen.reading(Signal.DECODE_TOKENS) == Known(0.0), "no engine tells, and two sources know of no traffic"
     assert seen.blind_spots == ()
 
 

@@ -219,6 +219,14 @@ def test_why_serves_view_is_unknown_is_told(watch):
     assert told(T + 31) == (f"{RAY} is stale",) * 2
 
 
+def test_what_waits_in_the_engines_is_known_without_serves_gauges(watch):
+    watch.see(ray(without(LOADED, "ray_serve_replica"), T), serve("llmd_loaded", T))
+
+    seen = watch.look(LLMD, T)
+
+    assert isinstance(seen.queued_requests, Known)
+
+
 def test_a_counter_seen_once_is_said_to_need_more(watch):
     watch.see(serve("llmd_loaded", T - 40), serve("llmd_loaded", T), ray("llmd_loaded", T))
     moment = Moment(watch.window, T)
