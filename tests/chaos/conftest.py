@@ -21,8 +21,11 @@ through the same beside the real one: where the metrics agent is silent, its rec
 
 Beside these stories, `tests/chaos/test_interleavings.py` lets Hypothesis put the troubles of two controllers, a lease
 and everything below them in any order: only the leader writes, limits and budget hold, no node is ordered that nobody
-needs, nothing is lowered in the dark, and the fleet comes to rest once all trouble has ended. With the check of the
-lease taken out, it finds a write by the one that does not lead.
+needs, nothing is lowered in the dark, whoever leads knows what was ordered before it and takes no leader's target for a
+stranger's, and the fleet comes to rest once all trouble has ended. Its guards are taken out one at a time, too: the
+look at the lease before each write, the hand-over between leaders, the hold in the dark; each is missed within 40
+interleavings. The last hunt was small, 122 interleavings of 30 to 60 troubles each with random seeds, and all held:
+`INTERLEAVINGS=30 python -m pytest tests/chaos/test_interleavings.py --timeout 0`; a free machine does one in a second.
 
 | fault | what must hold | observed | recovery |
 |---|---|---|---|

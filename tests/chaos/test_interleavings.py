@@ -326,7 +326,7 @@ def _nodes_kept(record: TickRecord) -> int:
 
 Fleet.TestCase.settings = settings(
     max_examples=LONG or 3,
-    stateful_step_count=60 if LONG else 30,
+    stateful_step_count=30,
     derandomize=not LONG,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, *((Phase.shrink,) if SHRINK else ())),
@@ -356,6 +356,7 @@ GUARDS = {
 }
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("guard", GUARDS)
 def test_the_guard_is_what_holds(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, without, told = GUARDS[guard]
