@@ -37,6 +37,7 @@ MAX_AGE_S = 30.0
 CALM_S = 700.0
 SETTLED_S = 200.0
 POOLS = ("l4", "l4-spot")
+GIVEN = {"target_ongoing_requests": 4, "learn": False}
 AT_ONCE = {"downscale_delay_s": 0, "max_drain_wait_s": 0}
 DEATH = "killed after the write"
 """What ends a tick in these stories."""
@@ -79,7 +80,10 @@ class Fleet(RuleBasedStateMachine):
             *self.loads,
             pools=[{"name": name, "assumed_lead_s": 60} for name in POOLS],
             # Where nothing is waited for, only what must hold in the dark does.
-            terms={CHAT: {"stabilisation": {"downscale_delay_s": 30}}, CODE: {"stabilisation": AT_ONCE}},
+            terms={
+                CHAT: {"capacity": GIVEN, "stabilisation": {"downscale_delay_s": 30}},
+                CODE: {"capacity": GIVEN, "stabilisation": AT_ONCE},
+            },
             budget={"gpus": BUDGET_GPUS},
         )
         self.rivals = Rivals(self.cluster, policy)
