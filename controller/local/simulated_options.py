@@ -20,6 +20,6 @@ class SimulatedOptions:
     trace: str = "day_rise_fall"
     clock_speed: float = 30.0
     speed: float = 3.0
-    rate_scale: float = 12.0
+    rate_scale: float = 7.0
     duration_s: float | None = None
     report: Path | None = None
