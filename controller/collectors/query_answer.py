@@ -152,7 +152,7 @@ class AnswerReader:
         for entry in entries:
             labels, _, points = entry.partition(_POINTS)
             point = newest(points, points.rfind(b"[") + 1)
-            if point is None:
+            if point is None or points.count(b"]]") > 1:  # more lists than the points
                 raise ValueError
             identity = cache.get(labels) or self._decode(labels)
             target = targets.get(identity.target)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from controller.catalog.scraped import BY_SAMPLE_NAME
 from controller.clients.serve_answer import read_applications
@@ -110,8 +110,13 @@ def test_prometheus_answers(document: Any) -> None:
         assert all(math.isfinite(target.at) for target in answer.targets.values())
 
 
+_SERIES = ANSWER["data"]["result"][0]
+
+
 @fuzzed
 @given(mutated_json(ANSWER))
+@example({"status": "success", "data": {"resultType": "matrix", "result": [_SERIES], "": [{"metric": None}, _SERIES]}})
+@example({"status": "success", "data": {"resultType": "matrix", "result": [_SERIES | {"": [[1.0, "3"], [2.0, "9"]]}]}})
 def test_prometheus_answers_in_prometheus_own_form_are_read_as_any_json_is(document: Any) -> None:
     body = json.dumps(document, separators=(",", ":")).encode(errors="surrogatepass")
     reader = AnswerReader()
