@@ -135,6 +135,9 @@ def size(
     ahead = _needs_ahead(steady, capacity, forecasts, quantile, lasting=lasting)
     floor = 0 if snapshot.idle else 1
     reactive = _reactive(max(now, key=_decisiveness), floor)
+    if backlog > 0.0 and Signal.ONGOING_REQUESTS in known:
+        said = f"{reactive.detail}; {backlog:.1f} more wait, beyond what arrivals explain, and do not count"
+        reactive = replace(reactive, detail=said)
     if unknown:
         reactive = _not_below(current, reactive, [_why_unknown(snapshot, signal) for signal in unknown])
     spared = max(need.replicas(1 - need.spare) for need in (*now, *ahead))

@@ -306,3 +306,10 @@ def test_more_in_flight_never_needs_fewer(
         return sized_by_what_is_in_flight(now, mean, backlog=waits).needed
 
     assert sized(reading + more) >= sized(reading)
+
+
+def test_what_only_waits_is_told_where_it_does_not_count() -> None:
+    said = sized_by_what_is_in_flight(25.0, 25.0, backlog=9.0).reactive.detail
+
+    assert said.startswith("16.0 ongoing requests / 8 per replica → 2; 9.0 more wait, beyond what arrivals explain")
+    assert "wait" not in sized_by_what_is_in_flight(25.0, 25.0).reactive.detail
