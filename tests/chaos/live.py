@@ -5,10 +5,8 @@ The second one is advisory: it lives through the same faults, and its records sa
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +14,6 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.closed_loop import Result, run
 from controller.domain.plan import Action
 from controller.domain.record import DeploymentRecord, TickRecord
 from controller.ports import StoreError
@@ -28,10 +25,13 @@ from tests.chaos.invariants import BrokenError
 from tests.stack.conftest import ROOT
 from tests.stack.relay import Relay
 from tests.stack.serving_cluster import CLOCK, ServingCluster
+from tests.stack.users import Users
 
 SERVER = "LLMServer:llama"
 INTERVAL_S = 2.0
 RECOVERY_TICKS = 2
+"""So many ticks in which all sources answer may pass until everything is seen. Where a machine is busy, one may not."""
+MOST_TICKS = 5
 MOST = 2
 
 _POLICY = f"""
@@ -56,8 +56,17 @@ _WITHOUT_GUARDS = (
 
 
 def deployed() -> dict[str, object]:
-    """Two replicas with room for every user of these tests."""
-    args = LLMArgs(model_id="llama", backend=Backend.SIMULATED, simulated=SimulatedModel(gpu="L4"), num_replicas=2)
+    """Two replicas with room for every user of these tests.
+
+    One that is lost is missing for more than two ticks; one that hangs for some ticks is not given up meanwhile.
+    """
+    args = LLMArgs(
+        model_id="llama",
+        backend=Backend.SIMULATED,
+        simulated=SimulatedModel(gpu="L4", start_s=1.5 * INTERVAL_S),
+        num_replicas=MOST,
+        health_check_timeout_s=60,
+    )
     return application("chat", args)
 
 
@@ -68,6 +77,7 @@ class Controller:
         folder.mkdir()
         (folder / "policy.yaml").write_text(_POLICY)
         self._store = folder / "store.db"
+        self._read: list[TickRecord] = []
         self._log = folder / "log"
         env = cluster.controller_env(folder) | {"FORESERVE_SERVE_URL": serve_url, "PYTHONPATH": str(ROOT)}
         if not guarded:
@@ -81,37 +91,15 @@ class Controller:
         if self._process.poll() is not None:
             raise BrokenError(self._log.read_text()[-2000:])
         with suppress(StoreError), StoreReader(self._store) as store:
-            return [record for record in store.records(last=40) if record.at > after]
-        return []
+            # The newest is written once more, with what came of it.
+            del self._read[-1:]
+            self._read += store.after(self._read[-1].tick if self._read else -1, limit=1000)
+        return [record for record in self._read if record.at > after]
 
     def stop(self) -> None:
         """End it as an operator does."""
         self._process.terminate()
         self._process.wait(20)
-
-
-class Users:
-    """So many clients that each send their next request when the last is answered, until they are told to leave."""
-
-    def __init__(self, cluster: ServingCluster, users: int) -> None:
-        self._over = threading.Event()
-        self._found: list[Result] = []
-        self._thread = threading.Thread(target=self._ask, args=(cluster.url, users), daemon=True)
-        self._thread.start()
-
-    def leave(self) -> None:
-        """Send no more; each one still reads its answer to the end."""
-        self._over.set()
-
-    def answered(self) -> Result:
-        """Let them leave, and tell what they saw."""
-        self.leave()
-        self._thread.join(70)
-        return self._found[0]
-
-    def _ask(self, url: str, users: int) -> None:
-        asking = run([url], model="llama", users=users, seconds=600, tokens=32, prompt=64, over=self._over.is_set)
-        self._found.append(asyncio.run(asking))
 
 
 @dataclass
@@ -125,16 +113,29 @@ class Live:
     users: Users | None = None
 
     def busy(self) -> Users:
-        """Bring it to the two replicas that seven users need, as both controllers see."""
+        """Bring it to the two replicas that seven users need, as Serve tells and both controllers see."""
         self.leave()
         since = CLOCK.now()
-        self.users = Users(self.cluster, 7)
+        self.users = Users(self.cluster.url, 7)
+        self.cluster.wait(self.whole, 60, "two replicas run, and none starts or leaves")
         self.cluster.wait(
             lambda: all(_calm(one.records(since)[-2:], replicas=MOST) for one in (self.guarded, self.unguarded)),
             60,
             "two replicas are needed and there",
         )
         return self.users
+
+    def whole(self) -> bool:
+        """Whether Serve lists two running replicas, and none that starts or leaves."""
+        return list(self.cluster.replicas("chat", SERVER).values()) == ["RUNNING"] * MOST
+
+    def replica(self) -> tuple[str, psutil.Process]:
+        """Return one replica that runs, and its process, by Serve's account: one that leaves has the same title."""
+        for one in self.cluster.deployment("chat", SERVER)["replicas"]:
+            if one["state"] == "RUNNING":
+                return one["replica_id"], psutil.Process(one["pid"])
+        msg = "no replica runs"
+        raise BrokenError(msg)
 
     def during(self, began: float, ended: float) -> list[TickRecord]:
         """Return what the acting controller recorded meanwhile."""
@@ -160,17 +161,17 @@ class Live:
         """Return the seconds from ``since`` to the end of the first tick that saw everything; two ticks are allowed."""
         seen: list[TickRecord] = []
 
-        def clear() -> bool:
+        def over() -> bool:
             seen[:] = self.guarded.records(since)
-            return any(_sees(record) for record in seen) or len(seen) > RECOVERY_TICKS + 2
+            return any(_sees(one) for one in seen) or len(_answered(seen)) >= RECOVERY_TICKS or len(seen) >= MOST_TICKS
 
-        self.cluster.wait(clear, 30, "a tick that sees everything")
-        for number, record in enumerate(seen, start=1):
+        self.cluster.wait(over, 30, "a tick that sees everything")
+        for number, record in enumerate(seen):
+            before = seen[:number]
+            if len(_answered(before)) >= RECOVERY_TICKS or number >= MOST_TICKS:
+                break
             if _sees(record):
-                if number > RECOVERY_TICKS:
-                    msg = f"saw everything only in tick {number}; before: {said(seen[:number])}"
-                    raise BrokenError(msg)
-                return record.at + sum(seconds for _, seconds in record.step_seconds) - since
+                return ended_at(record) - since
         msg = f"does not see everything after {len(seen)} ticks: {said(seen)}"
         raise BrokenError(msg)
 
@@ -191,6 +192,11 @@ def said(records: Sequence[TickRecord]) -> str:
     return "; ".join(told)
 
 
+def ended_at(record: TickRecord) -> float:
+    """When this tick was over."""
+    return record.at + sum(seconds for _, seconds in record.step_seconds)
+
+
 def blindness(records: Sequence[TickRecord]) -> list[str]:
     """What these records say was not seen, oldest first."""
     return [spot for record in records for spot in chat(record).snapshot.blind_spots]
@@ -198,6 +204,9 @@ def blindness(records: Sequence[TickRecord]) -> list[str]:
 
 def intact(records: Sequence[TickRecord]) -> None:
     """Nothing was lowered, no limit exceeded, and no tick is missing."""
+    if not records:
+        msg = "no tick fell into this time"
+        raise BrokenError(msg)
     for record in records:
         decision = chat(record).decision
         if decision.action is Action.SCALE_DOWN:
@@ -213,13 +222,13 @@ def intact(records: Sequence[TickRecord]) -> None:
 
 
 def process(is_it: Callable[[psutil.Process], bool], cluster: ServingCluster) -> psutil.Process:
-    """Return the one such process of this cluster."""
+    """Return the newest such process of this cluster: what was replaced may still be on its way out."""
     found = []
     for one in cluster.layout.run.processes():
         with suppress(psutil.Error):
             if is_it(one):
-                found.append(one)
-    return found[0]
+                found.append((one.create_time(), one.pid, one))
+    return max(found)[2]
 
 
 def titled(title: str) -> Callable[[psutil.Process], bool]:
@@ -232,6 +241,11 @@ def listens_on(port: int) -> Callable[[psutil.Process], bool]:
     return lambda one: any(
         found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in one.net_connections("tcp")
     )
+
+
+def _answered(records: Sequence[TickRecord]) -> list[TickRecord]:
+    """Leave out the ticks in which a source did not answer."""
+    return [record for record in records if not any(source.error for source in record.sources)]
 
 
 def _sees(record: TickRecord) -> bool:

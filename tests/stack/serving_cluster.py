@@ -14,11 +14,13 @@ from typing import Any
 
 from controller.clock import SystemClock
 from controller.local import prometheus, ray_cluster
-from controller.local.calls import request, wait_for
+from controller.local.calls import RequestFailedError, request, wait_for
 from controller.local.layout import Layout, clean_up, create
 from controller.local.ports import Ports, claim
 
 CLOCK = SystemClock()
+PATIENCE = 3.0
+"""A wait ends when what it waits for is there; so many times what a quiet machine takes at most means: never."""
 _LEAN = Path(__file__).parent / "lean"
 
 
@@ -68,9 +70,13 @@ class ServingCluster:
     def deployment(self, application: str, deployment: str) -> dict[str, Any]:
         return dict(self.applications()[application]["deployments"][deployment])
 
-    def ready(self, application: str, deployment: str) -> int:
+    def replicas(self, application: str, deployment: str) -> dict[str, str]:
+        """Return the state of each replica, by its id; those that leave are among them until they have left."""
         replicas = self.deployment(application, deployment)["replicas"]
-        return sum(replica["state"] == "RUNNING" for replica in replicas)
+        return {replica["replica_id"]: replica["state"] for replica in replicas}
+
+    def ready(self, application: str, deployment: str) -> int:
+        return list(self.replicas(application, deployment).values()).count("RUNNING")
 
     def scale(self, application: str, deployment: str, replicas: int) -> None:
         name = deployment.replace(":", "%3A")
@@ -85,11 +91,21 @@ class ServingCluster:
         return json.loads(request(f"{self.url}{path}", method="POST", body=body, timeout_s=60))
 
     def wait(self, condition: Callable[[], bool], within_s: float, what: str) -> float:
-        began = time.monotonic()
-        while not condition():
-            assert time.monotonic() - began < within_s, f"{what}: not within {within_s:.0f} s"
+        """Wait until ``condition`` holds; returns the seconds it took. Ask again what is not answered.
+
+        ``within_s`` is what a quiet machine takes at most; a busy one may take ``PATIENCE`` times that.
+        """
+        began, unanswered = time.monotonic(), ""
+        while True:
+            try:
+                if condition():
+                    return time.monotonic() - began
+                unanswered = ""
+            except RequestFailedError as error:
+                unanswered = f"; {error}"
+            taken = time.monotonic() - began
+            assert taken < PATIENCE * within_s, f"{what}: not within {taken:.0f} s{unanswered}"
             time.sleep(0.3)
-        return time.monotonic() - began
 
     def _running(self, names: list[str]) -> bool:
         found = self.applications()
