@@ -25,7 +25,7 @@ from controller.planner.lead import lead_time
 from controller.planner.needs import LASTING_S, Ahead
 from controller.planner.size import sizing_signals
 from controller.planner.supply.waiting import Chain
-from controller.planner.sustained import RECENT_S, recent, sustained, sustained_s
+from controller.planner.sustained import recent, recent_s, sustained, sustained_s
 from controller.policy.model import DeploymentPolicy, Policy
 
 
@@ -82,7 +82,10 @@ def plan_inputs(
             announced_of=partial(_announced, deployment, carried) if deployment.events else nothing_announced,
         )
         lately, brief = _lately(snapshot, carried, histories, interval_s=policy.control.interval_s)
-        lasting = _sustained(deployment.id, carried, histories, over_s=sustained_s(lead), now=now)
+        over_s = max(sustained_s(lead), recent_s(policy.control.interval_s))
+        lasting = _sustained(
+            deployment.id, carried, histories, over_s=over_s, interval_s=policy.control.interval_s, now=now
+        )
         inputs.append(
             PlanInput(
                 snapshot=snapshot,
@@ -179,10 +182,16 @@ def _with_work_history(
 
 
 def _sustained(
-    deployment: DeploymentId, carried: Capacity, history_of: HistoryOf, *, over_s: float, now: float
+    deployment: DeploymentId,
+    carried: Capacity,
+    history_of: HistoryOf,
+    *,
+    over_s: float,
+    interval_s: float,
+    now: float,
 ) -> dict[Signal, float]:
     means = {
-        signal: sustained(history_of(deployment, signal, now - over_s), over_s=over_s, now=now)
+        signal: sustained(history_of(deployment, signal, now - over_s), over_s=over_s, interval_s=interval_s, now=now)
         for signal in carried.full
     }
     return {signal: mean for signal, mean in means.items() if mean is not None}
@@ -195,7 +204,6 @@ def _lately(
     signal, reading = Signal.ONGOING_REQUESTS, snapshot.reading(Signal.ONGOING_REQUESTS)
     if signal not in sizing_signals(snapshot, carried) or not isinstance(reading, Known) or snapshot.idle:
         return {}, False
-    over_s = max(RECENT_S, 2.0 * interval_s)
-    history = history_of(snapshot.id, signal, snapshot.at - over_s)
-    found = recent(history, reading.value, now=snapshot.at, over_s=over_s)
-    return {signal: found.mean}, found.is_brief(history)
+    history = history_of(snapshot.id, signal, snapshot.at - 2.0 * recent_s(interval_s))
+    found = recent(history, reading.value, interval_s=interval_s, now=snapshot.at)
+    return {signal: found.mean}, found.brief

@@ -24,29 +24,44 @@ def sustained_s(lead: LeadTime) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """Mean of the readings of the last ``seconds``; 0 seconds are a single reading."""
+    """Mean of the readings of the last half minute, and whether it rests on too little for anything to be ordered."""
 
     mean: float
-    seconds: float
-
-    def is_brief(self, history: History) -> bool:
-        """Whether it rests on less than ``RECENT_S``, as far as its bins can tell."""
-        return self.seconds < RECENT_S - history.step_s
+    brief: bool
 
 
-def sustained(history: History, *, over_s: float, now: float) -> float | None:
-    """Mean of what is known of the last ``over_s`` seconds; None when less than half a minute of it is."""
+def sustained(history: History, *, over_s: float, interval_s: float, now: float) -> float | None:
+    """Mean of what is known of the last ``over_s`` seconds; None when less than half a minute of it is.
+
+    A reading stands for the ``interval_s`` until the next, however many bins that is.
+    """
     known = [value for _, value in _known(history, now - over_s)]
-    if not known or len(known) * history.step_s < _LEAST_KNOWN_S:
+    if not known or len(known) * max(history.step_s, interval_s) < _LEAST_KNOWN_S:
         return None
     return sum(known) / len(known)
 
 
-def recent(history: History, reading: float, *, now: float, over_s: float = RECENT_S) -> Recent:
-    """Mean of ``reading`` and what is known of the last ``over_s`` before it."""
+def recent(history: History, reading: float, *, interval_s: float, now: float) -> Recent:
+    """Mean of ``reading`` and what is known of the last half minute before it, or of two intervals, if longer.
+
+    Brief is what was not known half a minute ago, as far as bins can tell, or rests on what came just now. The
+    readings of half a minute may all be younger than that, so what was known is looked for one reading further back:
+    ``history`` is to have twice ``recent_s``.
+    """
+    over_s = recent_s(interval_s)
     known = list(_known(history, now - over_s))
     since = min((begins for begins, _ in known), default=now)
-    return Recent((sum(value for _, value in known) + reading) / (len(known) + 1), now - since)
+    further = now - over_s - interval_s - history.step_s
+    earliest = min((begins for begins, _ in _known(history, further)), default=now)
+    return Recent(
+        mean=(sum(value for _, value in known) + reading) / (len(known) + 1),
+        brief=now - earliest < RECENT_S - history.step_s or now - since < RECENT_S / 2,
+    )
+
+
+def recent_s(interval_s: float) -> float:
+    """Seconds that requests in flight are averaged over."""
+    return max(RECENT_S, 2.0 * interval_s)
 
 
 def beyond_chance(count: float, mean: float) -> float:
