@@ -76,7 +76,16 @@ def placed(
     asked = asked_of_layers(policy, inputs, plan, ahead, ground=ground, state=state, now=considered.at)
     given = replace(ground.given, demands=asked.demands)
     cluster = plan_cluster(given, now=considered.at, effort=Effort(seconds=_LONGEST_S))
-    bounded, _ = housed(plan, asked.state, considered.state, cluster, ground.elsewhere, startable=asked.startable)
+    bounded, _ = housed(
+        plan,
+        asked.state,
+        considered.state,
+        cluster,
+        ground.elsewhere,
+        now=considered.at,
+        max_age_s=policy.control.max_signal_age_s,
+        startable=asked.startable,
+    )
     return Placed(bounded, given, cluster)
 
 

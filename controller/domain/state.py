@@ -61,6 +61,8 @@ class DeploymentMemory:
     """(time, replicas) that each layer was found to need of late, oldest first, as far as it still counts."""
     rising: tuple[tuple[Layer, tuple[tuple[float, int], ...]], ...] = ()
     """(since, replicas): since when without a break at least so many are foreseen for each layer, both ascending."""
+    places: tuple[float, int] | None = None
+    """When the cluster was last planned, and how many replicas had a place on ready nodes then; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,7 +171,14 @@ def on_ground(
     if mode is Mode.GUIDED:
         plan = opened(plan, given)
     decided, state = housed(
-        thought.plan, thought.state, before, plan, ground.elsewhere, startable=thought.asked.startable
+        thought.plan,
+        thought.state,
+        before,
+        plan,
+        ground.elsewhere,
+        now=thought.considered.at,
+        max_age_s=thought.considered.policy.control.max_signal_age_s,
+        startable=thought.asked.startable,
     )
     steps = _steps(ground.found, plan, decided.decisions)
     acts = LayerActs(tuple(step for step in steps if step.layer is not Layer.REPLICA), levers)

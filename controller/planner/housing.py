@@ -23,32 +23,42 @@ def housed(
     cluster: ClusterPlan,
     elsewhere: Mapping[DeploymentId, int],
     *,
+    now: float,
+    max_age_s: float,
     startable: Mapping[DeploymentId, int] = MappingProxyType({}),
 ) -> tuple[Plan, PlannerState]:
     """Bound what is asked of Serve by the places on workers that run or are started now; say what the rest waits for.
 
     Never below the live target: what has no place is not asked for, but nothing that was is taken back. While the
-    cluster is not planned, because it is unknown, nothing is bounded; nor is a deployment of which replicas serve
-    ``elsewhere``, for then there are places that are not known. ``before`` is the memory before the plan was made.
-    Up to ``startable`` replicas run where there are places for them, also when fewer were decided.
+    cluster is not planned, because it is unknown, the places of the last plan count, if it is at most ``max_age_s``
+    old; workers that nobody has planned would order nodes beside those that are on their way. After that nothing is
+    bounded; nor is a deployment of which replicas serve ``elsewhere``, for then there are places that are not known.
+    ``before`` is the memory before the plan was made. Up to ``startable`` replicas run where there are places for them,
+    also when fewer were decided.
     """
-    if cluster.held is not None:
-        return plan, state
     places = dict(cluster.housed)
     memories = dict(state.deployments)
     decisions = []
     for decision in plan.decisions:
-        bounded = decision
-        if decision.id in places and not elsewhere.get(decision.id, 0):
-            bounded = _bounded(decision, places[decision.id], _awaited(decision.id, cluster))
-            bounded = _filled(bounded, min(places[decision.id], startable.get(decision.id, 0)))
+        name, bounded = decision.id, decision
+        if cluster.held is not None:
+            if (last := state.memory(name).places) is not None and now - last[0] <= max_age_s:
+                awaited = f"{cluster.held}; {last[1]} had a place {now - last[0]:.0f} s ago"
+                bounded = _bounded(decision, last[1], awaited)
+        else:
+            known = name in places and not elsewhere.get(name, 0)
+            if known:
+                bounded = _bounded(decision, places[name], _awaited(name, cluster))
+                bounded = _filled(bounded, min(places[name], startable.get(name, 0)))
+            if known or state.memory(name).places is not None:
+                memories[name] = replace(state.memory(name), places=(now, places[name]) if known else None)
         if bounded.desired != decision.desired:
-            earlier = before.memory(decision.id).attempted
+            earlier = before.memory(name).attempted
             asked = earlier if bounded.action is Action.NONE else bounded.desired
-            memories[decision.id] = replace(memories[decision.id], attempted=asked)
+            memories[name] = replace(memories[name], attempted=asked)
             if (bounded.desired or 0) > (decision.desired or 0):
                 # The moment that was waited for is gone by the time that the node is given up.
-                memories[decision.id] = replace(memories[decision.id], drain_since=None)
+                memories[name] = replace(memories[name], drain_since=None)
         decisions.append(bounded)
     deployments = tuple(sorted(memories.items(), key=lambda entry: entry[0]))
     return replace(plan, decisions=tuple(decisions)), replace(state, deployments=deployments)

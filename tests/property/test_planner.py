@@ -46,6 +46,7 @@ memories = st.builds(
     foreign_since=st.none() | times,
     unlearned_since=st.none() | times,
     run_s=st.none() | st.floats(0.1, 100),
+    places=st.none() | st.tuples(times, st.integers(0, MOST)),
 )
 delays = st.sampled_from([0, 30, 300])
 moments = st.floats(NOW - 700, NOW + 200)

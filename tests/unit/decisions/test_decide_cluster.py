@@ -132,12 +132,14 @@ def test_workers_come_with_ready_nodes_and_replicas_with_them(session: Session) 
     assert found["plan"][0]["desired"] == 4
 
 
-def test_unknown_nodes_hold_the_layers_below_and_not_the_replicas(session: Session) -> None:
-    found = ask(session, told(1000, nodes=None, groups=None, unknown="the API server does not answer"))
+def test_unknown_nodes_hold_the_layers_below_and_the_replicas_no_longer_than_a_reading_counts(session: Session) -> None:
+    unknown: dict[str, Any] = {"nodes": None, "groups": None, "unknown": "the API server does not answer"}
+
+    found, *_, later = [ask(session, told(at, **unknown)) for at in (1000, 1010, 1020, 1030)]
 
     assert found["cluster"]["held"] is not None
     assert found["cluster"]["problems"] == ["the API server does not answer"]
-    assert found["plan"][0]["desired"] == 4
+    assert [one["plan"][0]["desired"] for one in (found, later)] == [1, 4]
 
 
 def test_a_line_without_a_cluster_plans_replicas_only(session: Session) -> None:

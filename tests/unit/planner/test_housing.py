@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,10 +11,12 @@ from controller.domain.placement import ClusterPlan, Obstacle, PoolTarget, Unpla
 from controller.domain.plan import Action, Reason, Step
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import Plan, decide
-from controller.planner.housing import housed
+from controller.planner.housing import housed as housed_with
 from tests.planning import CHAT, NOW, given, policy, seen
 
 RULES = policy(limits={"min_replicas": 1, "max_replicas": 9})
+housed = partial(housed_with, now=NOW, max_age_s=30.0)
+UNSEEN = ClusterPlan(held="the nodes are unknown")
 COMING = (PoolTarget(pool="l4", nodes=3, present=1, in_use=1, coming=2, new=1),)
 
 
@@ -126,6 +129,41 @@ def test_what_is_waited_for_is_said() -> None:
 
     assert "4 of 5 wait for workers: nodes are ordered or coming (3 of l4)" in waiting.decisions[0].steps[-1].detail
     assert "2 have no place at all: l4: stocked out" in stuck.decisions[0].steps[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("age_s", "places", "desired", "detail"),
+    [
+        pytest.param(10, 2, 2, "3 of 5 wait for workers: the nodes are unknown; 2 had a place 10 s ago", id="just-now"),
+        pytest.param(30, 1, 1, "4 of 5 wait for workers: the nodes are unknown; 1 had a place 30 s ago", id="as-old"),
+        pytest.param(10, 5, 5, "5 have a place on workers that run or start", id="a-place-for-all"),
+        pytest.param(31, 1, 5, None, id="too-old-to-be-known"),
+    ],
+)
+def test_while_the_cluster_is_not_seen_the_places_that_were_there_bound_a_raise_for_a_while(
+    age_s: float, places: int, desired: int, detail: str | None
+) -> None:
+    plan, state = planned(5, 1)
+    _, seen_before = housed(
+        plan, state, PlannerState(), ClusterPlan(housed=((CHAT, places),)), {}, now=NOW - age_s, startable={CHAT: 9}
+    )
+    plan, state = planned(5, 1, seen_before)
+
+    bounded, after = housed(plan, state, seen_before, UNSEEN, {}, startable={CHAT: 9})
+
+    (decision,) = bounded.decisions
+    assert decision.desired == desired
+    assert decision.steps[-1].detail == (detail or plan.decisions[0].steps[-1].detail)
+    assert after.memory(CHAT).places == (NOW - age_s, places)
+
+
+def test_places_that_cannot_be_told_any_more_are_forgotten() -> None:
+    before = PlannerState(deployments=((CHAT, DeploymentMemory(places=(NOW - 10, 1))),))
+    plan, state = planned(5, 1, before)
+
+    _, after = housed(plan, state, before, ClusterPlan(housed=((CHAT, 1),)), {CHAT: 1})
+
+    assert after.memory(CHAT).places is None
 
 
 @pytest.mark.parametrize(
