@@ -203,6 +203,26 @@ def test_nodes_on_their_way_are_counted_once() -> None:
     assert (target_of(plan, "l4").nodes, target_of(plan, "l4").new) == (4, 1)
 
 
+@pytest.mark.parametrize("age_s", [140, 250])
+def test_a_node_or_worker_that_is_late_is_not_replaced_at_once(age_s: float) -> None:
+    """It is about to be there, and another in its place would begin from the start."""
+    late_node = node("n1", state=NodeState.STARTING, since=NOW - age_s)
+    late_worker = node("n1", None, replace(worker("w1"), state=WorkerState.STARTING, since=NOW - age_s / 3))
+
+    for late in (late_node, late_worker):
+        plan = plan_cluster(cluster(wants([(BY_NODE, 1)]), nodes=[late]), now=NOW)
+
+        assert (target_of(plan, "l4").nodes, target_of(plan, "l4").new) == (1, 0)
+
+
+def test_a_worker_that_may_never_be_ready_is_not_counted_on() -> None:
+    stuck = node("n1", None, replace(worker("w1"), state=WorkerState.STARTING, since=NOW - 1000))
+
+    plan = plan_cluster(cluster(wants([(BY_NODE, 1)]), nodes=[stuck]), now=NOW)
+
+    assert target_of(plan, "l4").new == 1
+
+
 def test_a_node_that_is_long_overdue_is_not_counted_on_but_counted() -> None:
     stuck = node("n1", state=NodeState.STARTING, since=NOW - 1000)
 
