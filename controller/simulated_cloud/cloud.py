@@ -146,7 +146,7 @@ class SimulatedCloud:
         """Have nodes at once, as if they had been ordered long ago."""
         name = self.pool(pool).name
         self.machines.add(name, nodes)
-        self.began_with[name] = nodes
+        self.began_with[name] = self.began_with.get(name, 0) + nodes
 
     async def ray_cluster(self) -> Json:
         """Read the RayCluster that serves. Raises ApiError."""

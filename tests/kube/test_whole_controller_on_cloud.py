@@ -206,7 +206,9 @@ async def test_a_leader_that_dies_between_order_and_record_orders_nothing_again(
 @side_by_side
 async def test_five_minutes_without_an_api_server_lower_nothing_and_pass() -> None:
     async with SimulatedCloud(pools=[Pool(name="l4", total=(0, 8))]) as cloud:
-        await begun(cloud, nodes=4)
+        await begun(cloud)
+        # Not before: nodes that stand empty for ten minutes are removed.
+        cloud.begin_with("l4", 3)
         async with Controller(cloud, {CHAT: pulse(0, 600)}) as controller:
             await controller.until(lambda: cloud.serve.running() >= 4, 900.0)
             await controller.run(max(0.0, 600 - (cloud.clock.now() - controller.began)))
@@ -284,12 +286,13 @@ async def test_four_gpus_together_are_found_though_six_are_free_in_pieces() -> N
     small = DeploymentId("small", "LLMServer:small")
     apps = [App(gpus=4), App(id=small, gpus=1)]
     async with SimulatedCloud(pools=pools, groups=groups, apps=apps) as cloud:
-        cloud.begin_with("l4", 3)
+        cloud.begin_with("l4", 2)
         await cloud.deploy()
         await cloud.set_group("one", minReplicas=1)
         cloud.rest.set_target(1, small)
         cloud.rest.set_target(1)
         await cloud.until(lambda: cloud.serve.running() == 1 and cloud.serve.running(small) == 1, 900.0)
+        cloud.begin_with("l4", 1)
         async with Controller(cloud, {CHAT: jump(60, high=11.0), small: steady(2.0)}) as controller:
             await controller.until(lambda: cloud.serve.running() >= 3, 2700.0)
 
