@@ -10,13 +10,17 @@ One instant query asks for a range, ``{__name__=~"..."}[30s]``, and only each se
   last scrape: it has expired, and is left out, exactly as on the page itself.
 * One query is one consistent view: no scrape can land between its parts.
 
-The price is a few points more for each series, which is little beside its labels. Of histograms only the number of
+The price is a few points more for each series, which is little beside its labels. A server works on a query with one
+core, most of a second for tens of thousands of series. So where the last answer was large, the next one is asked for
+in parts at once, told apart by the last character of the instance's host: every target is in one of them as a whole,
+whatever it is called, and each part is a consistent view of its targets. Of histograms only the number of
 first tokens is read this way; the rest is added up by Prometheus (see ``prometheus_latency``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import string
 from collections.abc import Sequence
 
 from controller.collectors.pages import READ_INLINE_BYTES
@@ -35,11 +39,14 @@ NAMES = (
 )
 """What is asked for by name. A histogram's ``_count`` stands for its bucket without a bound."""
 
+_MAX_PARTS = 4
+_LAST_CHARACTERS = string.digits + string.ascii_lowercase
+
 _Key = tuple[SourceKind, TargetName]
 
 
 class PrometheusCollector:
-    """Reads every series of Ray and HAProxy that the controller uses with one query.
+    """Reads every series of Ray and HAProxy that the controller uses, all with one query, or with a few at once.
 
     There is one scrape for each instance and kind of metric, named like a direct one (``ray/<instance>``).
     Its ``at`` is when Prometheus scraped the instance, by Prometheus' clock. An instance that Prometheus
@@ -48,16 +55,26 @@ class PrometheusCollector:
     next tick does that.
 
     ``look_back_s`` must hold at least one scrape interval of the server; ``matchers`` narrows the selector
-    where several clusters share a server (``cluster="prod"``).
+    where several clusters share a server (``cluster="prod"``). An answer of more than ``part_bytes``, before
+    compression, is asked for in parts the next time.
     """
 
-    def __init__(self, *, api: PrometheusApi, clock: Clock, look_back_s: int = 30, matchers: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        api: PrometheusApi,
+        clock: Clock,
+        look_back_s: int = 30,
+        matchers: str = "",
+        part_bytes: int = 16_000_000,
+    ) -> None:
         self._api = api
         self._source = f"prometheus/{api.address}"
         self._clock = clock
         self._look_back_s = look_back_s
-        narrowed = f",{matchers}" if matchers else ""
-        self._query = f'{{__name__=~"{"|".join(NAMES)}"{narrowed}}}[{look_back_s}s]'
+        self._matchers = (f'__name__=~"{"|".join(NAMES)}"', *((matchers,) if matchers else ()))
+        self._part_bytes = part_bytes
+        self._parts = 1
         self._reader = AnswerReader()
         self._known: frozenset[_Key] = frozenset()
 
@@ -82,12 +99,30 @@ class PrometheusCollector:
         """Nothing to release: the session belongs to the caller."""
 
     async def _ask(self) -> Answer:
-        """Send the query. Raises UnavailableError."""
-        body = await self._api.ask(self._query)
+        """Send the query, in as many parts as the last answer was large. Raises UnavailableError."""
+        parts = await asyncio.gather(*map(self._ask_part, parting(self._parts)), return_exceptions=True)
+        answers: list[Answer] = []
+        size = 0
+        for part in parts:
+            if isinstance(part, BaseException):
+                raise part
+            answers.append(part[0])
+            size += part[1]
+        self._parts = min(_MAX_PARTS, 1 + size // self._part_bytes)
+        try:
+            return Answer.joined(answers)
+        except AnswerError as error:
+            msg = f"{self._api.url}: {error}"
+            raise UnavailableError(msg) from error
+
+    async def _ask_part(self, matcher: str) -> tuple[Answer, int]:
+        """One part's answer, and its size in bytes. Raises UnavailableError."""
+        chosen = ",".join((*self._matchers, *((matcher,) if matcher else ())))
+        body = await self._api.ask(f"{{{chosen}}}[{self._look_back_s}s]")
         try:
             if len(body) <= READ_INLINE_BYTES:
-                return self._reader.read(body)
-            return await asyncio.to_thread(self._reader.read, body)
+                return self._reader.read(body), len(body)
+            return await asyncio.to_thread(self._reader.read, body), len(body)
         except AnswerError as error:
             msg = f"{self._api.url}: {error}"
             raise UnavailableError(msg) from error
@@ -108,6 +143,18 @@ class PrometheusCollector:
         return (
             Scrape(source=self._source, kind=SourceKind.RAY, at=at, ok=False, errors=(reason,), duration_s=duration_s),
         )
+
+
+def parting(count: int) -> tuple[str, ...]:
+    """Matchers of which every series fits exactly one: the last takes what none of the others does."""
+    if count == 1:
+        return ("",)
+    classes = [_LAST_CHARACTERS[place::count] for place in range(count - 1)]
+    return (*(_ending("=~", one) for one in classes), _ending("!~", "".join(classes)))
+
+
+def _ending(operator: str, characters: str) -> str:
+    return rf'instance{operator}".*[{characters}]\\]?:[^:]*"'
 
 
 def _scrape(key: _Key, answer: Answer, duration_s: float) -> Scrape:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,18 @@ class Answer:
     targets: dict[TargetName, Target]
     warnings: tuple[str, ...]
     unreadable: int
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answer]) -> Answer:
+        """Join answers that tell about different targets. Raises AnswerError if two tell about one."""
+        targets: dict[TargetName, Target] = {}
+        for part in parts:
+            if twice := targets.keys() & part.targets.keys():
+                msg = f"two parts of the answer tell about {min(twice)[0]}: the server ignores a matcher on instance"
+                raise AnswerError(msg)
+            targets |= part.targets
+        warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))[:_MAX_WARNINGS]
+        return cls(targets=targets, warnings=warnings, unreadable=sum(part.unreadable for part in parts))
 
 
 class AnswerReader:
