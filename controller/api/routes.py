@@ -90,12 +90,14 @@ def api(
         caller: Caller = request.state.caller
         return {"name": caller.name, "scope": caller.scope.value}
 
+    newest = _Written()
+
     @app.get("/api/v1/state")
     async def state() -> Response:
         """Return the latest tick's record; 503 before the first."""
         if latest.record is None:
             raise HTTPException(503, "no tick has been completed yet")
-        return Response(dump_record(latest.record), media_type="application/json")
+        return Response(newest.of(latest.record), media_type="application/json")
 
     @app.get("/api/v1/decisions")
     def decisions(
@@ -128,6 +130,20 @@ def api(
         return {"version": loaded.version, "policy": loaded.policy.model_dump(mode="json")}
 
     return app
+
+
+class _Written:
+    """One record as JSON, written once for all who ask while it is the newest."""
+
+    def __init__(self) -> None:
+        self._record: TickRecord | None = None
+        self._text = b""
+
+    def of(self, record: TickRecord) -> bytes:
+        """Return the record's JSON."""
+        if record is not self._record:
+            self._record, self._text = record, dump_record(record)
+        return self._text
 
 
 def _verdict(*problems: str | None) -> Response:

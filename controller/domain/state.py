@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from controller.domain.capacity import CapacityMemory
 from controller.domain.identity import DeploymentId
@@ -73,6 +75,13 @@ class PlannerState:
     ledger: tuple[Order, ...] = ()
     supply: SupplyLedger = field(default_factory=SupplyLedger)
 
+    def __post_init__(self) -> None:
+        """Sort what was given in another order."""
+        object.__setattr__(self, "deployments", tuple(sorted(self.deployments, key=itemgetter(0))))
+
     def memory(self, wanted: DeploymentId) -> DeploymentMemory:
         """Memory of one deployment; empty for one not seen before."""
-        return dict(self.deployments).get(wanted, DeploymentMemory())
+        place = bisect_left(self.deployments, wanted, key=itemgetter(0))
+        if place < len(self.deployments) and self.deployments[place][0] == wanted:
+            return self.deployments[place][1]
+        return DeploymentMemory()

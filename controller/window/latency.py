@@ -11,7 +11,6 @@ from controller.catalog.metric import Metric
 from controller.domain.engine import ServiceOutcomes
 from controller.domain.identity import DeploymentId
 from controller.domain.reading import Known, Reading, Unknown
-from controller.domain.scrape import SourceKind
 from controller.domain.snapshot import Latency
 from controller.window import histogram
 from controller.window.reach import Moment
@@ -99,8 +98,8 @@ def observations(
     if told is not None:
         seen = told.distribution
         return Observations(seen.seconds, dict(seen.buckets), moment.age(told.at))
-    tellers = moment.window.sources(SourceKind.LATENCY)
-    found = Observations(moment.window.window_s, known=not tellers or any(one.is_fresh(moment.now) for one in tellers))
+    unsaid = bool(moment.latencies) and not any(one.is_fresh(moment.now) for one in moment.latencies)
+    found = Observations(moment.window.window_s, known=not unsaid)
     for replica in known.values():
         found.add(moment, f"{metric.name}_bucket", replica)
     return found

@@ -35,6 +35,7 @@ class Moment:
         self.since = now - window.window_s
         self.ray = window.sources(SourceKind.RAY)
         self.haproxies = window.sources(SourceKind.HAPROXY)
+        self.latencies = window.sources(SourceKind.LATENCY)
         self.stale_ray = tuple(source.name for source in window.stale(SourceKind.RAY, now))
 
     def age(self, at: float) -> float:

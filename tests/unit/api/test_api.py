@@ -167,6 +167,15 @@ async def test_state_is_the_latest_record(served: SimpleNamespace) -> None:
     assert state == load_record(dump_record(record(tick=41)))
 
 
+async def test_a_newer_record_takes_the_place_of_the_one_shown(served: SimpleNamespace) -> None:
+    ticks = []
+    for tick in (41, 41, 42):
+        served.latest.export(record(tick=tick))
+        ticks.append((await get(served, "/api/v1/state"))[1]["tick"])
+
+    assert ticks == [41, 41, 42]
+
+
 async def test_there_is_no_state_before_the_first_tick(served: SimpleNamespace) -> None:
     assert await get(served, "/api/v1/state") == (503, {"detail": "no tick has been completed yet"})
 
