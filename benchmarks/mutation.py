@@ -1,14 +1,16 @@
 """Changes the guards, one small change at a time, and counts how many of the changes the tests notice.
 
-    python -m benchmarks.mutation [--minutes 10] [--jobs 2] [--share 1.0] [--within-s 4.0] [--again]
+    python -m benchmarks.mutation [--minutes 10] [--jobs 2] [--within-s 4.0] [--again]
                                   [--only 'controller.window.*'] [--list] [--write docs/mutation.md]
 
-Which modules are guards, and which tests are to notice, is said in ``[tool.mutmut]`` of ``pyproject.toml``. Every
-verdict is kept under ``mutants/``: what was not done within ``--minutes`` is done by the next call, and a function
-that was edited is tried anew. ``--again`` tries anew what survived, after tests were added. ``--share`` takes that
-share of the mutants, always the same ones. Of the tests that reach a function the quickest are run, ``--within-s`` of
-them for each mutant, so a slow law may know more. ``--list`` shows survivors without an explanation; ``--write`` puts
-the table and all survivors between the markers of a page. Explanations are in ``benchmarks/mutation_survivors.toml``.
+Which modules are guards, and which tests are to notice, is said in ``[tool.mutmut]`` of ``pyproject.toml``. Verdicts
+are kept in ``benchmarks/mutation_verdicts.json``, a line for each function with a letter for each mutant, so runs on
+any machine add up: what was not done within ``--minutes`` is done by the next call, and a function that was edited is
+tried anew. ``--again`` tries anew what survived, after tests were added. The order is as good as drawn, so what was
+tried of a module is a fair sample of it. Of the tests that reach a function those that noticed other changes of it are
+run, then the quickest, ``--within-s`` of them for each mutant, so a slow law may know more. ``--list`` shows survivors
+without an explanation; ``--write`` puts the table and all survivors between the markers of a page. Explanations are in
+``benchmarks/mutation_survivors.toml``.
 
 Needs mutmut (``pip install mutmut==3.8.1``). Words for people are no guards: text literals that are sentences are
 left as they are.
@@ -19,18 +21,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import os
-import signal
+import json
+import shutil
 import sys
-import threading
+import time
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmarks.mutation_trial import KILLED, SURVIVED, TIMEOUT, UNREACHED, Trial, tried
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -38,9 +41,12 @@ if TYPE_CHECKING:
 BEGIN = "<!-- mutation: begin (generated) -->"
 END = "<!-- mutation: end -->"
 EXPLAINED = Path(__file__).with_name("mutation_survivors.toml")
-_SKIPPED = 34
-_KILLED = {"killed", "timeout", "segfault", "suspicious"}
-_UNNOTICED = {"survived", "no tests"}
+VERDICTS = Path(__file__).with_name("mutation_verdicts.json")
+_UNTRIED = "."
+_TELL_EVERY = 50
+_NOTICED = {KILLED, TIMEOUT}
+_UNNOTICED = {SURVIVED, UNREACHED}
+_CALLED = {SURVIVED: "survived", UNREACHED: "no test reaches it"}
 _PACKAGE_DEPTH = 2
 
 
@@ -51,7 +57,9 @@ class Mutant:
     name: str
     module: str
     function: str
-    verdict: str
+    digest: str
+    """Of the function's text: a verdict is about that and no other."""
+    verdict: str = _UNTRIED
     was: str = ""
     now: str = ""
 
@@ -59,6 +67,11 @@ class Mutant:
     def package(self) -> str:
         """Such as ``controller.planner``."""
         return ".".join(self.module.split(".")[:_PACKAGE_DEPTH])
+
+    @property
+    def key(self) -> str:
+        """The function's full name."""
+        return f"{self.module}.{self.function}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +97,11 @@ def main() -> None:
     except ImportError:
         sys.exit("mutmut is not installed; python -m pip install mutmut==3.8.1")
     _leave_sentences_alone()
+    _generate(given.jobs)
+    mutants = _with_verdicts(list(_mutants()))
     if given.minutes > 0:
-        _run(given)
-    mutants = [one for one in _mutants() if fnmatchcase(one.module, given.only) and _in_share(one.name, given.share)]
+        mutants = _try(mutants, given)
+    mutants = [one for one in mutants if fnmatchcase(one.module, given.only)]
     explanations = [
         Explanation(**one) for one in tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("survivor", ())
     ]
@@ -96,7 +111,7 @@ def main() -> None:
     sys.stdout.write(f"\n{len(survivors)} survivors, {len(unexplained)} of them not explained\n")
     if given.list:
         sys.stdout.writelines(
-            f"\n{one.module}.{one.function}  ({one.verdict}; {one.name})\n  - {one.was}\n  + {one.now}\n"
+            f"\n{one.module}.{one.function}  ({_CALLED[one.verdict]}; {one.name})\n  - {one.was}\n  + {one.now}\n"
             for one in unexplained
         )
     if given.write is not None:
@@ -107,7 +122,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="stop after this long; 0 only reports")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--share", type=float, default=1.0, help="of all mutants, 0 to 1")
     parser.add_argument("--within-s", type=float, default=4.0, help="of tests for each mutant, the quickest first")
     parser.add_argument("--only", default="*", help="modules, as a pattern")
     parser.add_argument("--again", action="store_true", help="try survivors anew")
@@ -129,104 +143,109 @@ def _leave_sentences_alone() -> None:
     ]
 
 
-def _run(given: argparse.Namespace) -> None:
-    """Try what has no verdict yet, until the time is over."""
+def _generate(jobs: int) -> None:
+    """Write the mutants, and beside them the tests as they are now, to ``mutants/``."""
     from mutmut import __main__ as mutmut  # noqa: PLC0415
 
-    over = threading.Event()
-
-    def stop() -> None:
-        over.set()
-        os.kill(os.getpid(), signal.SIGINT)
-
+    shutil.rmtree("mutants/tests", ignore_errors=True)
     Path("mutants").mkdir(exist_ok=True)
     mutmut.set_mutant_under_test("mutant_generation")
     with mutmut.CatchOutput():
         mutmut.copy_src_dir()
         mutmut.copy_also_copy_files()
-        mutmut.create_mutants(given.jobs)
-    if not _choose(given):
-        return
-    mutmut.get_mutant_runner = partial(_runner, clean=given.again, within_s=given.within_s)
-    timer = threading.Timer(given.minutes * 60.0, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        mutmut._run((), given.jobs)  # noqa: SLF001 - what its command calls
-    except (KeyboardInterrupt, SystemExit):
-        if not over.is_set():
-            raise
-    finally:
-        timer.cancel()
-    if over.is_set():
-        sys.stdout.write("\nnot done yet: the same command goes on from here\n")
+        mutmut.create_mutants(jobs)
 
 
 def _mutants() -> Iterator[Mutant]:
-    from mutmut.stats import status_by_exit_code  # noqa: PLC0415
+    from mutmut.mutation.data import SourceFileMutationData  # noqa: PLC0415
+    from mutmut.utils.file_utils import walk_mutatable_files  # noqa: PLC0415
     from mutmut.utils.format_utils import get_module_from_key, orig_function_and_class_names_from_key  # noqa: PLC0415
 
-    for data in _files():
-        for name, code in data.exit_code_by_key.items():
+    for path in sorted(walk_mutatable_files()):
+        data = SourceFileMutationData(path=path)
+        data.load()
+        for name in data.exit_code_by_key:
             function, owner = orig_function_and_class_names_from_key(name)
             yield Mutant(
                 name=name,
                 module=get_module_from_key(name),
                 function=f"{owner}.{function}" if owner else function,
-                verdict=status_by_exit_code[code],
+                digest=data.hash_by_function_name[_mangled(name).rpartition(".")[2]][:12],
             )
 
 
-def _files() -> Iterator[Any]:
-    from mutmut.mutation.data import SourceFileMutationData  # noqa: PLC0415
-    from mutmut.utils.file_utils import walk_mutatable_files  # noqa: PLC0415
-
-    for path in sorted(walk_mutatable_files()):
-        data = SourceFileMutationData(path=path)
-        data.load()
-        yield data
+def _mangled(name: str) -> str:
+    """Mutmut's name of a mutant's function."""
+    return name.partition("__mutmut_")[0]
 
 
-def _choose(given: argparse.Namespace) -> int:
-    """Mark what is not to be tried this time as skipped; return how many are left."""
-    from mutmut.stats import status_by_exit_code  # noqa: PLC0415
-
-    chosen = 0
-    untried = {None, _SKIPPED}
-    for data in _files():
-        asked = fnmatchcase(".".join(Path(data.path).with_suffix("").parts), given.only)
-        for name, code in data.exit_code_by_key.items():
-            unnoticed = given.again and status_by_exit_code[code] in _UNNOTICED
-            if code in untried or (asked and unnoticed):
-                wanted = asked and (unnoticed or _in_share(name, given.share))
-                data.exit_code_by_key[name] = None if wanted else _SKIPPED
-                chosen += wanted
-        data.save()
-    return chosen
+def _place(mutant: Mutant) -> int:
+    """Which of its function's mutants it is, from 0."""
+    return int(mutant.name.rpartition("_")[2]) - 1
 
 
-def _runner(jobs: int, *, clean: bool, within_s: float) -> Any:
-    """Run the tests in forks. They pass without a change: that was seen when it was noted which of them reach what."""
-    from mutmut.state import state  # noqa: PLC0415
-    from mutmut.workers.isolation import get_mutant_runner  # noqa: PLC0415
-
-    runner = get_mutant_runner(jobs)
-    submit = runner.submit
-
-    def submit_quick(mutant: str, tests: list[str], limit_s: int, usual_s: float) -> None:
-        took = state().duration_by_test
-        quick = sorted(tests, key=lambda test: took[test])
-        ends = itertools.accumulate(took[test] for test in quick)
-        submit(mutant, [test for test, end in zip(quick, ends, strict=True) if end <= within_s], limit_s, usual_s)
-
-    runner.submit = submit_quick  # type: ignore[method-assign]
-    if not clean:
-        runner.run_clean_tests = lambda tests: 0  # type: ignore[method-assign]  # noqa: ARG005
-    return runner
+def _with_verdicts(mutants: Iterable[Mutant]) -> list[Mutant]:
+    """The mutants with what is known of them."""
+    known: dict[str, list[str]] = json.loads(VERDICTS.read_text(encoding="utf-8")) if VERDICTS.exists() else {}
+    found = []
+    for one in mutants:
+        digest, letters = known.get(one.key, ("", ""))
+        told = digest == one.digest and _place(one) < len(letters)
+        found.append(replace(one, verdict=letters[_place(one)]) if told else one)
+    return found
 
 
-def _in_share(name: str, share: float) -> bool:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) < share * 2**32
+def _keep(mutants: Iterable[Mutant]) -> None:
+    functions: dict[str, tuple[str, dict[int, str]]] = {}
+    for one in mutants:
+        functions.setdefault(one.key, (one.digest, {}))[1][_place(one)] = one.verdict
+    rows = [
+        f"{json.dumps(name)}: {json.dumps([digest, ''.join(letters[place] for place in sorted(letters))])}"
+        for name, (digest, letters) in sorted(functions.items())
+        if set(letters.values()) != {_UNTRIED}
+    ]
+    VERDICTS.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
+
+
+def _try(mutants: Sequence[Mutant], given: argparse.Namespace) -> list[Mutant]:
+    """Try what has no verdict yet, until the time is over; keep each verdict."""
+    from mutmut.configuration import config  # noqa: PLC0415
+
+    wanted = {_UNTRIED, *_UNNOTICED} if given.again else {_UNTRIED}
+    asked = [one.name for one in mutants if fnmatchcase(one.module, given.only) and one.verdict in wanted]
+    now = {one.name: one for one in mutants}
+    began, out = time.monotonic(), sys.stdout
+
+    def verdict(name: str, letter: str) -> None:
+        now[name] = replace(now[name], verdict=letter)
+        done = next(counted)
+        if done % _TELL_EVERY == 0:
+            _keep(now.values())
+            out.write(f"{done} of {len(asked)} in {time.monotonic() - began:.0f} s\n")
+            out.flush()
+
+    counted = itertools.count(1)
+    try:
+        tried(
+            Trial(
+                mutants={name: _mangled(name) for name in sorted(asked, key=_drawn)},
+                functions=sorted({_mangled(one.name) for one in mutants}),
+                options=[*config().pytest_add_cli_args_test_selection, *config().pytest_add_cli_args],
+                jobs=given.jobs,
+                within_s=given.within_s,
+                until=began + given.minutes * 60.0,
+            ),
+            verdict,
+        )
+    except RuntimeError as error:
+        _keep(mutants)
+        sys.exit(f"nothing of this run is kept: {error}")
+    _keep(now.values())
+    return list(now.values())
+
+
+def _drawn(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def _with_lines(mutant: Mutant) -> Mutant:
@@ -247,7 +266,7 @@ def _why(mutant: Mutant, explanations: Iterable[Explanation]) -> str | None:
 
 def _table(mutants: Sequence[Mutant]) -> str:
     """A row for each module, and one for each package; what was not tried yet is not counted."""
-    tried = [one for one in mutants if one.verdict in _KILLED | _UNNOTICED]
+    tried = [one for one in mutants if one.verdict in _NOTICED | _UNNOTICED]
     rows = ["| guards in | mutants | tried | noticed | survived | share noticed |\n|---|---|---|---|---|---|\n"]
     for package in sorted({one.package for one in mutants}):
         inside = [one for one in mutants if one.package == package]
@@ -259,7 +278,7 @@ def _table(mutants: Sequence[Mutant]) -> str:
 def _row(title: str, mutants: Iterable[Mutant], tried: Iterable[Mutant], inside: str) -> str:
     there = sum(inside in {one.module, one.package} for one in mutants)
     counted = [one for one in tried if inside in {one.module, one.package}]
-    killed = sum(one.verdict in _KILLED for one in counted)
+    killed = sum(one.verdict in _NOTICED for one in counted)
     share = f"{killed / len(counted):.1%}" if counted else "-"
     return f"| {title} | {there} | {len(counted)} | {killed} | {len(counted) - killed} | {share} |\n"
 

@@ -45,6 +45,12 @@ def test_what_fits_is_granted_and_told() -> None:
     assert decisions[A].steps[-1] == Step("budget", 3, Reason.DEMAND, "all get 7 of 8 GPUs and want 7")
 
 
+def test_what_is_divided_is_what_the_limits_left() -> None:
+    decisions = divided([wants(A, 6, policy_of={"limits": {"max_replicas": 2}}), wants(B, 4)], gpus=6)
+
+    assert numbers(decisions) == [2, 4]
+
+
 def test_equals_share_in_proportion_to_what_they_want() -> None:
     decisions = divided([wants(A, 4), wants(B, 8)], gpus=6)
 
@@ -208,6 +214,15 @@ def test_debt_follows_what_was_missed(snapshot: Snapshot, debt: float) -> None:
 
     assert with_debt(memory, snapshot, promised, now=NOW + 10_000).slo_debt == pytest.approx(debt, abs=1e-3)
     assert with_debt(memory, snapshot, promised, now=NOW).slo_debt == 0.0
+
+
+def test_a_divided_budget_remembers_what_was_missed() -> None:
+    missed = given(served(shed_per_s=Known(1.0)))
+    before = PlannerState(deployments=((missed.snapshot.id, replace(KNOWN, slo_debt_at=NOW - 600)),))
+
+    _, after = decide([missed], before, now=NOW, budget=Budget(gpus=8))
+
+    assert after.memory(missed.snapshot.id).slo_debt == pytest.approx(1 - math.exp(-1))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import decide
 from tests.planning import NOW, applied, decided, forecast, given, policy, seen, state
 from tests.records import CHAT, EMBED
+from tests.supplies import ledger, order
 
 
 def test_a_decision_shows_each_stage_with_its_reason() -> None:
@@ -99,6 +100,15 @@ def test_what_is_no_longer_planned_is_dropped_from_memory() -> None:
     _, after = decide([given(seen(8))], before, now=NOW)
 
     assert [name for name, _ in after.deployments] == [CHAT]
+
+
+def test_what_was_ordered_of_nodes_is_kept() -> None:
+    before = PlannerState(supply=ledger(order(3)))
+
+    plan, after = decide([given(seen(8))], before, now=NOW)
+    noted = applied(plan, after, [seen(8)])
+
+    assert after.supply == noted.supply == before.supply
 
 
 def test_memory_survives_a_checkpoint() -> None:

@@ -24,6 +24,7 @@ from tests.planning import decided, given, policy, seen, state
             (Reason.MAX_STEP_UP, "at most 3 more at once on the way to 10"),
             id="largest-step-up",
         ),
+        pytest.param(32, 1, {"max_step_up": 3}, 4, (Reason.DEMAND, "4 is within 1 to 10"), id="just-a-step-up"),
         pytest.param(
             8,
             9,
@@ -32,6 +33,7 @@ from tests.planning import decided, given, policy, seen, state
             (Reason.MAX_STEP_DOWN, "at most 2 fewer at once on the way to 2"),
             id="largest-step-down",
         ),
+        pytest.param(48, 9, {"max_step_down": 2}, 7, (Reason.DEMAND, "7 is within 1 to 10"), id="just-a-step-down"),
         pytest.param(16, 2, {}, 2, (Reason.STEADY, "2 is within 1 to 10"), id="nothing-to-limit"),
     ],
 )

@@ -180,6 +180,17 @@ def test_a_moment_waited_for_before_a_hold_is_waited_for_again_after_it() -> Non
     assert memory.drain_since is None
 
 
+def test_a_hold_on_what_waits_anyway_does_not_begin_the_wait_anew() -> None:
+    delays = {"upscale_delay_s": 0, "downscale_delay_s": 0, "max_drain_wait_s": 60}
+    one = given(seen(12, target=4, stop_streams=(9.0, 9.0, 1.0, 1.0)), policy(stabilisation=delays))
+    waiting = state(DeploymentMemory(known_since=0, drain_since=NOW - 50))
+
+    decision, memory = decided(replace(one, overrides=(asked(HOLD),)), waiting)
+
+    assert decision.desired == 4
+    assert memory.drain_since == NOW - 50
+
+
 def test_a_resume_that_is_over_lifts_no_freeze() -> None:
     found = covering([asked(FREEZE, ago=20), asked(RESUME, ago=10, left=0)], CHAT, NOW)
 

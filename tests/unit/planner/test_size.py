@@ -11,7 +11,7 @@ from controller.domain.plan import Capacity, CapacitySource, Reason, Step
 from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.planner.capacity import capacity
-from controller.planner.size import Sizing, size
+from controller.planner.size import Sizing, size, sizing_signals
 from controller.policy.model import DeploymentPolicy
 from tests.planning import forecast, policy, seen
 
@@ -59,7 +59,10 @@ def test_the_arithmetic_is_one_sentence() -> None:
 
 
 def test_no_demand_by_one_account_only_keeps_one_replica() -> None:
-    assert sized(0.0, idle=False).needed == 1
+    result = sized(0.0, idle=False)
+
+    said = "0.0 ongoing requests / 8 per replica → 0; kept at 1 while not known to be idle"
+    assert result.reactive == Step("reactive", 1, Reason.DEMAND, said)
 
 
 def test_the_signal_that_needs_most_decides() -> None:
@@ -158,6 +161,34 @@ def test_unknown_work_falls_back_to_the_other_signals_and_lowers_nothing() -> No
     assert not result.complete
 
 
+def test_a_forecast_of_what_is_unknown_does_not_hide_the_others() -> None:
+    demand: dict[Signal, Reading] = {Signal.ONGOING_REQUESTS: Known(8.0), Signal.DECODE_TOKENS: Unknown("absent")}
+    forecasts = forecast(900.0, signal=Signal.DECODE_TOKENS), forecast(40.0)
+
+    assert sized(demand, *forecasts, rules=policy(per_replica=BOTH)).needed == 5
+
+
+@pytest.mark.parametrize(
+    ("readings", "per_replica", "signals"),
+    [
+        pytest.param({Signal.WORK: Known(3.0)}, (Signal.WORK, Signal.DECODE_TOKENS), (Signal.WORK,), id="work-alone"),
+        pytest.param(
+            {Signal.WORK: Unknown("no model"), Signal.DECODE_TOKENS: Known(9.0)},
+            (Signal.WORK, Signal.DECODE_TOKENS),
+            (Signal.WORK, Signal.DECODE_TOKENS),
+            id="unknown-work-decides-nothing-alone",
+        ),
+        pytest.param({Signal.WORK: Known(3.0)}, (Signal.DECODE_TOKENS,), (Signal.DECODE_TOKENS,), id="no-capacity"),
+    ],
+)
+def test_which_signals_decide(
+    readings: dict[Signal, Reading], per_replica: tuple[Signal, ...], signals: tuple[Signal, ...]
+) -> None:
+    able = Capacity(per_replica=dict.fromkeys(per_replica, 1.0), source=CapacitySource.LEARNED)
+
+    assert sizing_signals(seen(readings), able) == signals
+
+
 WITH_FULL_LOAD = Capacity(per_replica={Signal.WORK: 0.8}, source=CapacitySource.LEARNED, full={Signal.WORK: 1.0})
 
 
@@ -172,7 +203,7 @@ def sized_by_lasting_work(
         forecast_unavailable=None,
         current=5,
         sustained={} if sustained is None else {Signal.WORK: sustained},
-        lasting=lasting,
+        **({"lasting": True} if lasting else {}),
     )
 
 
@@ -196,7 +227,8 @@ def test_the_foreseen_maximum_must_fit_the_full_load() -> None:
 
     result = sized_by_lasting_work(4.0, wide, sustained=4.0)
 
-    assert (result.reactive.replicas, result.needed, result.reason) == (5, 6, Reason.FORECAST)
+    assert (result.reactive.replicas, result.needed, result.reason, result.roomy) == (5, 6, Reason.FORECAST, 7)
+    assert result.forecast.detail == "p90 of the maximum over 40 s: 5.9 work / 1 per replica → 6"
 
 
 def test_the_median_of_the_foreseen_maximum_counts_like_a_moment() -> None:
