@@ -76,9 +76,11 @@ def prometheus(tmp_path_factory):
 
 @pytest.fixture
 def collector(session, clock):
-    def made(url, *, look_back_s=30, matchers="", **options):
+    def made(url, *, look_back_s=30, matchers="", part_bytes=16_000_000, **options):
         api = PrometheusApi(base_url=url, session=session, **options)
-        return PrometheusCollector(api=api, clock=clock, look_back_s=look_back_s, matchers=matchers)
+        return PrometheusCollector(
+            api=api, clock=clock, look_back_s=look_back_s, matchers=matchers, part_bytes=part_bytes
+        )
 
     return made
 
@@ -351,8 +353,9 @@ def test_a_server_address_that_is_no_url_is_refused():
 
 @pytest.mark.stack
 @needs_prometheus
+@pytest.mark.parametrize("part_bytes", [16_000_000, 1], ids=["with-one-query", "in-parts"])
 async def test_through_prometheus_everything_looks_as_if_scraped_directly(  # noqa: PLR0917
-    prometheus, collector, session, clock, serve_page, capture
+    prometheus, collector, session, clock, serve_page, capture, part_bytes
 ):
     ray = await serve_page(capture("ray_8080_llmd_loaded"), port=prometheus.ray_port)
     haproxy = await serve_page(capture("haproxy_9101_llmd_loaded"), port=prometheus.haproxy_port)
@@ -363,7 +366,8 @@ async def test_through_prometheus_everything_looks_as_if_scraped_directly(  # no
     before = clock.now()
 
     scrapes = await until(
-        collector(prometheus.url), lambda found: len(found) == 2 and all(scrape.ok for scrape in found.values())
+        collector(prometheus.url, part_bytes=part_bytes),
+        lambda found: len(found) == 2 and all(one.ok and one.at >= before for one in found.values()),
     )
 
     for expected in direct:
