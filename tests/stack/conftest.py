@@ -16,6 +16,7 @@ from controller.local.ports import Ports
 from controller.local.stack import LocalStack, StackOptions, missing_packages
 from controller.local.steps import Steps
 from tests.stack.alerting import RECEIVER, WEBHOOKS
+from tests.stack.leftovers import left_over
 from tests.stack.observer import MEASURED, Observer
 from tests.stack.relay import Relay
 
@@ -29,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.timeout(400))
+            item.add_marker(pytest.mark.timeout(1200))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -109,7 +110,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, haproxy: Relay, policy: Path
     assert remains == []
     assert stack.files.run.processes() == []
     assert not stack.files.run.scratch.exists()
-    assert set(SHARED_MEMORY.iterdir()) <= segments_before
+    assert left_over(segments_before) == set()
 
 
 @pytest.fixture(scope="module")
