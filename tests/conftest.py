@@ -6,6 +6,10 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.reliability import pytest_addoption, pytest_configure, pytest_sessionfinish, report
+
+__all__ = ["pytest_addoption", "pytest_configure", "pytest_sessionfinish", "report"]
+
 # A busy machine is slow, which says nothing about the code under test.
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # CI tries the same examples each time, so that a red run is about the change; on a desk they are new every time.

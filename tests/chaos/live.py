@@ -14,14 +14,15 @@ from pathlib import Path
 
 import psutil
 
-from controller.domain.plan import Action
-from controller.domain.record import DeploymentRecord, TickRecord
+from controller.domain.record import TickRecord
+from controller.policy.load import parse_policy
 from controller.ports import StoreError
 from controller.store.reader import StoreReader
 from serving.args import Backend, LLMArgs
 from serving.llm import application
 from serving.simulated.timing import SimulatedModel
 from tests.chaos.invariants import BrokenError
+from tests.chaos.told import MOST, chat, recovery_s, sees
 from tests.stack.conftest import ROOT
 from tests.stack.relay import Relay
 from tests.stack.serving_cluster import CLOCK, ServingCluster
@@ -29,10 +30,6 @@ from tests.stack.users import Users
 
 SERVER = "LLMServer:llama"
 INTERVAL_S = 2.0
-RECOVERY_TICKS = 2
-"""So many ticks in which all sources answer may pass until everything is seen. Where a machine is busy, one may not."""
-MOST_TICKS = 5
-MOST = 2
 
 _POLICY = f"""
 version: 1
@@ -45,13 +42,15 @@ deployments:
     objectives: {{ttft_s: 2.0, itl_s: 0.3}}
     lead_time: {{assumed_s: 5}}
     forecast: {{enabled: false}}
-    stabilisation: {{upscale_delay_s: 0, downscale_delay_s: 0}}
+    stabilisation: {{upscale_delay_s: 0, downscale_delay_s: 0, max_drain_wait_s: 0}}
 """
+RULES = parse_policy(Path("policy.yaml"), _POLICY.encode()).policy.deployments[0]
 _RUN = "from controller.cli.main import main; main()"
 _WITHOUT_GUARDS = (
-    "import controller.planner.stabilise, controller.window.observe as observe\n"
+    "import controller.planner.stabilise, controller.window.observe as observe, controller.window.window as window\n"
     "controller.planner.stabilise._unseen = lambda _: None\n"
     "observe.source_blind_spots = observe.front_door_blind_spots = observe.replica_blind_spots = lambda *_: ()\n"
+    "window.Window.serve = lambda self, _: self._serve\n"
 )
 
 
@@ -63,7 +62,7 @@ def deployed() -> dict[str, object]:
     args = LLMArgs(
         model_id="llama",
         backend=Backend.SIMULATED,
-        simulated=SimulatedModel(gpu="L4", start_s=1.5 * INTERVAL_S),
+        simulated=SimulatedModel(gpu="L4", start_s=INTERVAL_S),
         num_replicas=MOST,
         health_check_timeout_s=60,
     )
@@ -113,21 +112,16 @@ class Live:
     users: Users | None = None
 
     def busy(self) -> Users:
-        """Bring it to the two replicas that seven users need, as Serve tells and both controllers see."""
+        """Bring it to the two replicas that seven users need, as both controllers see."""
         self.leave()
         since = CLOCK.now()
         self.users = Users(self.cluster.url, 7)
-        self.cluster.wait(self.whole, 60, "two replicas run, and none starts or leaves")
         self.cluster.wait(
             lambda: all(_calm(one.records(since)[-2:], replicas=MOST) for one in (self.guarded, self.unguarded)),
             60,
             "two replicas are needed and there",
         )
         return self.users
-
-    def whole(self) -> bool:
-        """Whether Serve lists two running replicas, and none that starts or leaves."""
-        return list(self.cluster.replicas("chat", SERVER).values()) == ["RUNNING"] * MOST
 
     def replica(self) -> tuple[str, psutil.Process]:
         """Return one replica that runs, and its process, by Serve's account: one that leaves has the same title."""
@@ -159,66 +153,7 @@ class Live:
 
     def recovered(self, since: float) -> float:
         """Return the seconds from ``since`` to the end of the first tick that saw everything; two ticks are allowed."""
-        seen: list[TickRecord] = []
-
-        def over() -> bool:
-            seen[:] = self.guarded.records(since)
-            return any(_sees(one) for one in seen) or len(_answered(seen)) >= RECOVERY_TICKS or len(seen) >= MOST_TICKS
-
-        self.cluster.wait(over, 30, "a tick that sees everything")
-        for number, record in enumerate(seen):
-            before = seen[:number]
-            if len(_answered(before)) >= RECOVERY_TICKS or number >= MOST_TICKS:
-                break
-            if _sees(record):
-                return ended_at(record) - since
-        msg = f"does not see everything after {len(seen)} ticks: {said(seen)}"
-        raise BrokenError(msg)
-
-
-def chat(record: TickRecord) -> DeploymentRecord:
-    """The only deployment's part."""
-    (deployment,) = record.deployments
-    return deployment
-
-
-def said(records: Sequence[TickRecord]) -> str:
-    """Everything that these records say is unreadable or missing."""
-    told: dict[str, None] = {}
-    for record in records:
-        told |= dict.fromkeys(record.degraded)
-        told |= dict.fromkeys(chat(record).snapshot.blind_spots)
-        told |= dict.fromkeys(source.error for source in record.sources if source.error)
-    return "; ".join(told)
-
-
-def ended_at(record: TickRecord) -> float:
-    """When this tick was over."""
-    return record.at + sum(seconds for _, seconds in record.step_seconds)
-
-
-def blindness(records: Sequence[TickRecord]) -> list[str]:
-    """What these records say was not seen, oldest first."""
-    return [spot for record in records for spot in chat(record).snapshot.blind_spots]
-
-
-def intact(records: Sequence[TickRecord]) -> None:
-    """Nothing was lowered, no limit exceeded, and no tick is missing."""
-    if not records:
-        msg = "no tick fell into this time"
-        raise BrokenError(msg)
-    for record in records:
-        decision = chat(record).decision
-        if decision.action is Action.SCALE_DOWN:
-            msg = f"lowered from {decision.current} to {decision.desired}: {decision.binding}"
-            raise BrokenError(msg)
-        if decision.desired is not None and not 1 <= decision.desired <= MOST:
-            msg = f"tick {record.tick} wants {decision.desired}"
-            raise BrokenError(msg)
-    ticks = [record.tick for record in records]
-    if ticks != list(range(ticks[0], ticks[0] + len(ticks))):
-        msg = f"ticks are {ticks}"
-        raise BrokenError(msg)
+        return recovery_s(self.guarded.records, since, self.cluster.wait)
 
 
 def process(is_it: Callable[[psutil.Process], bool], cluster: ServingCluster) -> psutil.Process:
@@ -243,18 +178,9 @@ def listens_on(port: int) -> Callable[[psutil.Process], bool]:
     )
 
 
-def _answered(records: Sequence[TickRecord]) -> list[TickRecord]:
-    """Leave out the ticks in which a source did not answer."""
-    return [record for record in records if not any(source.error for source in record.sources)]
-
-
-def _sees(record: TickRecord) -> bool:
-    return not chat(record).snapshot.blind_spots and chat(record).decision.desired is not None
-
-
 def _calm(records: Sequence[TickRecord], *, replicas: int) -> bool:
     return len(records) > 1 and all(
-        _sees(record)
+        sees(record)
         and (chat(record).decision.current, chat(record).decision.desired) == (replicas, replicas)
         and (there := chat(record).snapshot.replicas) is not None
         and there.ready == replicas

@@ -35,11 +35,11 @@ from controller.simulated_cloud.clock import ScaledClock
 from controller.simulated_cloud.kube import Server
 from controller.simulated_cloud.proxy import ApiProxy
 from controller.store.hand_over import ConfigMapHandOver, HandOverError
-from tests.chaos.conftest import Report
 from tests.chaos.invariants import BrokenError
 from tests.clocks import VirtualClock
 from tests.kubernetes_api import HERE, Cluster, available, fresh_namespace, worker_group
 from tests.records import CHAT, decision
+from tests.reliability import Report
 
 pytestmark = [pytest.mark.kube, pytest.mark.skipif(not available(), reason=HERE)]
 

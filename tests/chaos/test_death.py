@@ -11,10 +11,10 @@ from controller.domain.plan import OutcomeStatus
 from controller.domain.record import TickRecord
 from controller.store.reader import StoreReader
 from controller.store.sqlite import SqliteStore
-from tests.chaos.conftest import Report
 from tests.chaos.invariants import within
 from tests.chaos.mortal import KilledError, Life, MortalActuator, MortalExporter, MortalStore
 from tests.clocks import VirtualClock
+from tests.reliability import Report
 from tests.scenarios.simulated import SimulatedActuator, SimulatedDeployment
 from tests.scenarios.world import INTERVAL_S, START, FixedPolicy, World, policy
 

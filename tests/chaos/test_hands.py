@@ -15,8 +15,8 @@ from controller.domain.serve import ServeState
 from controller.policy.load import PolicyFile
 from controller.ports import LoopEvent
 from controller.store.sqlite import SqliteStore
-from tests.chaos.conftest import Report
 from tests.chaos.invariants import acts, nothing_lowered, one_record_per_tick, recovery_s, within
+from tests.reliability import Report
 from tests.scenarios.world import FixedPolicy, MemoryStore, World, lowered, outcomes, policy, targets
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from controller.domain.record import TickRecord
 from tests.chaos import lies
-from tests.chaos.conftest import Report
 from tests.chaos.invariants import BrokenError, nothing_lowered, one_record_per_tick, recovery_s, within
+from tests.reliability import Report
 from tests.scenarios.world import FixedPolicy, World, chat, policy, targets
 
 HOLDS = "nothing is lowered while it lasts, though the load falls; recovers within two ticks"

@@ -10,14 +10,17 @@ import pytest
 
 _HEAD = """# What was broken on purpose, and what came of it
 
-Generated: `{command}`. Every row is a test in `tests/chaos/`;
-it fails when what must hold does not. *Recovery* is the time from the end of the cause to the first tick that sees and
-decides normally, in the time of the test's world: a tick is 5 s there. On the *real stack* (Ray, Serve, HAProxy and the
-controller as they are, simulated engines) a tick is 2 s, and the time is the clock's.
+Generated: `{command}`.
+Every row is a test in `tests/chaos/` or `tests/stack/`; it fails when what must hold does not.
+*Recovery* is the time from the end of the cause to the first tick that sees and decides normally, in the time of the
+test's world: a tick is 5 s there. On the *real stack* (Ray, Serve, HAProxy and the controller as they are; simulated
+engines, but where vLLM is named) a tick is 2 s, and the time is the clock's.
 
 How it was shown that the tests can fail: `test_the_guard_is_what_holds` switches each guard off in turn and expects the
 fault's own check to fail. On the real stack a second controller, whose guards are off and which only advises, lives
-through the same beside the real one: where the metrics agent is silent, its records are expected to fail the check.
+through the same beside the real one: wherever the load falls meanwhile, its records are expected to fail the check.
+Where the load stays, because a replica hangs or is killed, what was recorded is planned again: by what was seen, which
+must hold, and by less, which must fail (only requests that move are counted; what is ready is taken for the target).
 
 Beside these stories, `tests/chaos/test_interleavings.py` lets Hypothesis put the troubles of two controllers, a lease
 and everything below them in any order: only the leader writes, limits and budget hold, no node is ordered that nobody
@@ -30,7 +33,9 @@ interleavings. The last hunt was small, 122 interleavings of 30 to 60 troubles e
 | fault | what must hold | observed | recovery |
 |---|---|---|---|
 """
-_COMMAND = "KUBECONFIG=... python -m pytest tests/chaos --reliability-report docs/reliability.md"
+_COMMAND = (
+    "KUBECONFIG=... python -m pytest tests/chaos tests/stack/test_stack.py --reliability-report docs/reliability.md"
+)
 
 
 @dataclass(frozen=True)
