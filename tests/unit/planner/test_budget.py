@@ -77,6 +77,13 @@ def test_weight_priority_and_missed_objectives_decide_between_equals(
     assert numbers(decisions) == expected
 
 
+def test_a_target_that_is_raised_to_what_runs_already_takes_nothing_more() -> None:
+    """Serve was asked for fewer, and the rest has not begun to stop: they hold the whole budget themselves."""
+    decisions = divided([wants(A, 4, target=2, ready=4)], gpus=4)
+
+    assert (decisions[A].desired, decisions[A].binding) == (4, Reason.DEMAND)
+
+
 def test_what_drains_still_holds_its_gpus() -> None:
     decisions = divided([wants(A, 5), wants(B, 1, stopping=2)], gpus=6)
 

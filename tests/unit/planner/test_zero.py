@@ -7,11 +7,11 @@ import pytest
 
 from controller.domain.forecast import LeadSource, LeadTime
 from controller.domain.plan import Reason, Step
-from controller.domain.reading import Known, Unknown
+from controller.domain.reading import Known, Reading, Unknown
 from controller.domain.signals import Signal
 from controller.domain.state import DeploymentMemory
 from controller.planner.decide import PlanInput
-from controller.planner.zero import BLIND_S
+from controller.planner.zero import BLIND_S, watched
 from controller.policy.model import DeploymentPolicy
 from tests.planning import LEAD, NOW, decided, forecast, given, policy, seen, state
 
@@ -221,3 +221,19 @@ def test_an_event_wakes_before_it_begins() -> None:
 
 def test_without_leave_nothing_goes_to_zero() -> None:
     assert outcome(given(seen(0, target=2), policy())) == (1, Reason.AT_MIN)
+
+
+@pytest.mark.parametrize(
+    ("door", "since", "expected"),
+    [
+        pytest.param(Unknown("stale"), NOW - 50, NOW - 50, id="still-unseen"),
+        pytest.param(Unknown("stale"), None, NOW, id="unseen-from-now-on"),
+        pytest.param(Unknown("stale"), NOW + 50, NOW, id="the-clock-was-set-back"),
+        pytest.param(Known(0.0), NOW - 50, None, id="seen-again"),
+        pytest.param(Known(0.0), None, None, id="seen"),
+    ],
+)
+def test_since_when_the_door_is_unseen(door: Reading, since: float | None, expected: float | None) -> None:
+    after = watched(DeploymentMemory(unseen_since=since), seen(0, at_the_door=door), now=NOW)
+
+    assert after.unseen_since == expected

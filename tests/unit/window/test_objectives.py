@@ -8,7 +8,7 @@ import pytest
 
 from controller.domain.identity import DeploymentId
 from controller.domain.objective import Events, Objective, Thresholds
-from controller.domain.scrape import SourceKind
+from controller.domain.scrape import Scrape, SourceKind
 from controller.window.observe import observe
 from controller.window.window import Window
 from tests.captured import HAPROXY, RAY, Watch, edited, failed, haproxy, page, ray, serve
@@ -88,6 +88,31 @@ def test_of_two_systems_the_one_that_saw_more_failures_counts(watch):
         watch.see(ray(LOADED, at), haproxy(shown, at), serve("llmd_loaded", at))
 
     assert objectives(watch, T + 30)[Objective.SUCCESS] == Events(per_s=2.0, bad_per_s=2.0)
+
+
+@pytest.mark.parametrize(("ok", "known"), [(True, True), (False, False)])
+def test_where_latencies_cannot_be_read_their_objectives_are_left_out(watch, ok, known):
+    told = Scrape(source="latency/prometheus:9090", kind=SourceKind.LATENCY, at=T, ok=ok)
+    watch.see(ray(LOADED, T), serve("llmd_loaded", T), told)
+
+    found = objectives(watch, T)
+
+    assert (Objective.TTFT in found, Objective.ITL in found) == (known, known)
+
+
+def test_failures_of_an_unknown_number_of_requests_are_not_told(watch):
+    """One status has been counted for the whole window; since when another has cannot be told, the page had gaps."""
+    shown = next(one for one in LOADED if one.name == REQUESTS and ("application", "llmd") in one.labels)
+
+    def counted(status, value):
+        labels = tuple((name, status if name == "status_code" else of) for name, of in shown.labels)
+        return replace(shown, labels=labels, value=value)
+
+    gaps = replace(ray((counted("500", 1.0),), T), errors=("in part",))
+    watch.see(gaps, serve("llmd_loaded", T))
+    watch.see(ray((counted("500", 31.0), counted("200", 900.0)), T + 30), serve("llmd_loaded", T + 30))
+
+    assert Objective.SUCCESS not in objectives(watch, T + 30)
 
 
 def test_what_is_not_known_is_left_out_and_not_zero(watch):

@@ -84,6 +84,14 @@ def test_only_a_newer_answer_is_news() -> None:
     assert one.note(scrape(120.0), mentioned_at=106.0)
 
 
+@pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
+def test_a_gauge_that_begins_with_no_usable_number_is_there_without_one(value: float) -> None:
+    [(at, found)] = points(answered(source(), scrape(100.0, sample(GAUGE, value))), GAUGE)
+
+    assert at == 100.0
+    assert math.isnan(found)
+
+
 @pytest.mark.parametrize(("at", "back"), [(70.0, False), (69.9, True), (100.0, False), (200.0, False)])
 def test_a_clock_that_was_set_back_shows_by_a_time_far_in_the_past(at: float, back: bool) -> None:
     one = answered(source(), scrape(100.0))
