@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from controller.domain.cluster import ClusterFound, GroupFound
 from controller.domain.forecast import LeadTime
 from controller.domain.identity import DeploymentId
+from controller.domain.layer import Layer
 from controller.domain.nodes import Node
 from controller.domain.placement import Budget, ClusterInput
 from controller.domain.serve import ServeState
@@ -61,7 +62,7 @@ def grounded(
     if found is None or policy.cluster is None:
         return None, ledger
     shapes = {one.id: one.placement.shape for one in policy.deployments if one.placement is not None}
-    occupancy = _occupancy(policy.cluster, found, serve, shapes)
+    occupancy = _occupancy(policy.cluster, found, serve, shapes, ledger)
     events = [*found.events, *(() if found.nodes is None else listed(ledger, found.nodes, now=found.at))]
     if occupancy is not None and serve is not None:
         events += started(occupancy.nodes, serve, snapshots)
@@ -140,11 +141,13 @@ def _occupancy(
     found: ClusterFound,
     serve: ServeState | None,
     shapes: Mapping[DeploymentId, ReplicaShape],
+    ledger: SupplyLedger,
 ) -> Occupancy | None:
     if found.nodes is None or serve is None:
         return None
     accelerators = {group.name: group.group.accelerator for group in policy.worker_groups}
-    return occupied(found.nodes, serve, shapes, accelerators)
+    placed = {unit.uid for unit in ledger.units if unit.layer is Layer.REPLICA and unit.parent is not None}
+    return occupied(found.nodes, serve, shapes, accelerators, placed_before=placed)
 
 
 def _unseen(found: ClusterFound, serve: ServeState | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.domain.identity import DeploymentId
@@ -63,8 +63,13 @@ def occupied(
     serve: ServeState,
     shapes: Mapping[DeploymentId, ReplicaShape],
     accelerators: Mapping[str, Accelerator],
+    *,
+    placed_before: Collection[str] = frozenset(),
 ) -> Occupancy:
     """Put every replica of every application on its worker; ``accelerators`` are those of the worker groups.
+
+    Of the replicas ``placed_before`` (ids) on workers that are gone, Serve tells until it has noticed: they are lost,
+    and not elsewhere.
 
     Serve tells the address of a replica's actor only. A replica over several workers is given free GPUs of others of
     its kind, in a fixed order: how many are free is then right, though not on which of them. A deployment without a
@@ -81,6 +86,7 @@ def occupied(
     )
     elsewhere: Counter[DeploymentId] = Counter()
     waiting: Counter[DeploymentId] = Counter()
+    lost: Counter[DeploymentId] = Counter()
     short: set[str] = set()
     for deployment in _deployments(serve):
         gpus = _gpus(deployment, shapes)
@@ -91,7 +97,7 @@ def occupied(
             elif replica.state is Serving.STARTING and replica.node_ip is None:
                 waiting[deployment.id] += 1
             elif gpus > 0 and replica.state is not Serving.STOPPING:
-                elsewhere[deployment.id] += 1
+                (lost if replica.replica_id in placed_before else elsewhere)[deployment.id] += 1
     unseen = [name for name, worker in workers.items() if worker.address is None and worker.state is WorkerState.READY]
     for name in unseen:
         places.put(
@@ -101,7 +107,7 @@ def occupied(
         nodes=tuple(_with(node, places.occupants) for node in nodes),
         elsewhere=dict(elsewhere),
         waiting=dict(waiting),
-        problems=tuple(_problems(short, unseen, elsewhere)),
+        problems=tuple(_problems(short, unseen, elsewhere, lost)),
     )
 
 
@@ -148,7 +154,12 @@ def _with(node: Node, occupants: Mapping[str, Sequence[Occupant]]) -> Node:
     )
 
 
-def _problems(short: Iterable[str], unseen: Iterable[str], elsewhere: Mapping[DeploymentId, int]) -> Iterable[str]:
+def _problems(
+    short: Iterable[str],
+    unseen: Iterable[str],
+    elsewhere: Mapping[DeploymentId, int],
+    lost: Mapping[DeploymentId, int],
+) -> Iterable[str]:
     named: dict[str, list[str]] = defaultdict(list)
     named["hold more GPUs than they have; is placement of every deployment right in the policy?"] = sorted(short)
     named["have no address, so nobody knows what runs there"] = sorted(unseen)
@@ -158,3 +169,5 @@ def _problems(short: Iterable[str], unseen: Iterable[str], elsewhere: Mapping[De
             yield f"workers {names[0]}{more} {said}"
     for deployment, count in sorted(elsewhere.items()):
         yield f"{count} of {deployment} hold GPUs on no worker of the policy's groups"
+    for deployment, count in sorted(lost.items()):
+        yield f"{count} of {deployment} went with their workers, and Serve has not noticed yet"

@@ -109,3 +109,14 @@ def test_more_than_a_worker_has_is_told_and_never_negative() -> None:
 
     assert found.nodes[0].workers[0].free_gpus == 0
     assert "hold more GPUs than they have" in found.problems[0]
+
+
+def test_a_replica_whose_worker_is_gone_is_lost_and_not_elsewhere() -> None:
+    """Serve tells of it as running until it has noticed; a node for it is needed all the same."""
+    serve = served(replica("a"), replica("b", ip="10.0.0.9"), replica("c", ip="10.0.0.8"))
+    nodes = [node("n1", FOUR, worker("w1", of=GROUP, address="10.0.0.1"))]
+
+    found = occupied(nodes, serve, SHAPES, {"l4": L4}, placed_before={"a", "b"})
+
+    assert found.elsewhere == {CHAT: 1}
+    assert f"1 of {CHAT} went with their workers, and Serve has not noticed yet" in found.problems
