@@ -165,7 +165,8 @@ def _group_target(group: WorkerGroup, nodes: Iterable[Node], planned: int, packi
     """Bounds that start what is to be started by now and never stop a worker that has replicas.
 
     Ray stops workers beyond the most, busy ones too, so the most is not below those that are there; idle ones
-    go by Ray's own timeout once the least allows it.
+    go by Ray's own timeout once the least allows it. While workers are started, the most leaves no room for others:
+    what Ray decided to add before it saw the new least, it adds to that.
     """
     workers = [worker for node in nodes for worker in node.workers if worker.group == group.name]
     busy = sum(bool(worker.occupants) for worker in workers)
@@ -174,8 +175,9 @@ def _group_target(group: WorkerGroup, nodes: Iterable[Node], planned: int, packi
         for host in packing.hosts
         for use in host.workers
     )
-    most = min(len(workers) + planned, max(group.max_workers, busy))
-    least = min(busy + idle + _new_workers(packing, group.name), max(group.max_workers, busy))
+    started = _new_workers(packing, group.name)
+    most = min(len(workers) + (started or planned), max(group.max_workers, busy))
+    least = min(busy + idle + started, max(group.max_workers, busy))
     least = max(least, group.min_workers)
     return GroupTarget(
         group=group.name, min_workers=least, max_workers=max(most, least), present=len(workers), busy=busy

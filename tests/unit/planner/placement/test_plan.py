@@ -116,10 +116,22 @@ def test_what_is_wanted_later_is_started_where_a_node_is_kept_for_it() -> None:
     plan = plan_cluster(given, now=NOW)
 
     assert new_nodes(plan) == {"l4": 1}
-    assert (workers_of(plan).min_workers, workers_of(plan).max_workers) == (3, 4)
+    assert (workers_of(plan).min_workers, workers_of(plan).max_workers) == (3, 3)
     assert dict(plan.housed) == {CHAT: 3}
     assert target_of(plan, "l4").vacant == 1
     assert not plan.late
+
+
+def test_ray_may_add_no_worker_of_its_own_while_workers_are_started_and_may_once_they_are_there() -> None:
+    """What Ray decided to add before it saw the new least, it adds to that."""
+    asked = wants([(BY_REPLICA, 3), (BY_NODE, 4)])
+    started = [node(name, None, worker(f"w-{name}", state=WorkerState.STARTING, since=NOW - 5)) for name in ("n2", "n3")]
+
+    starting = plan_cluster(cluster(asked, nodes=[busy("n1"), node("n2"), node("n3")]), now=NOW)
+    there = plan_cluster(cluster(asked, nodes=[busy("n1"), *started]), now=NOW)
+
+    assert (workers_of(starting).min_workers, workers_of(starting).max_workers) == (3, 3)
+    assert (workers_of(there).min_workers, workers_of(there).max_workers) == (3, 4)
 
 
 def test_four_gpus_on_one_node_are_not_four_free_gpus() -> None:
@@ -207,7 +219,7 @@ def test_nodes_on_their_way_are_counted_once() -> None:
 def test_a_node_or_worker_that_is_late_is_not_replaced_at_once(age_s: float) -> None:
     """It is about to be there, and another in its place would begin from the start."""
     late_node = node("n1", state=NodeState.STARTING, since=NOW - age_s)
-    late_worker = node("n1", None, replace(worker("w1"), state=WorkerState.STARTING, since=NOW - age_s / 3))
+    late_worker = node("n1", None, worker("w1", state=WorkerState.STARTING, since=NOW - age_s / 3))
 
     for late in (late_node, late_worker):
         plan = plan_cluster(cluster(wants([(BY_NODE, 1)]), nodes=[late]), now=NOW)
@@ -216,7 +228,7 @@ def test_a_node_or_worker_that_is_late_is_not_replaced_at_once(age_s: float) -> 
 
 
 def test_a_worker_that_may_never_be_ready_is_not_counted_on() -> None:
-    stuck = node("n1", None, replace(worker("w1"), state=WorkerState.STARTING, since=NOW - 1000))
+    stuck = node("n1", None, worker("w1", state=WorkerState.STARTING, since=NOW - 1000))
 
     plan = plan_cluster(cluster(wants([(BY_NODE, 1)]), nodes=[stuck]), now=NOW)
 
