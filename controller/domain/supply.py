@@ -127,8 +127,8 @@ class Unit:
 
     @property
     def gone(self) -> bool:
-        """Whether it was missed after it was last seen."""
-        return self.gone_at is not None and (self.seen_at is None or self.gone_at > self.seen_at)
+        """Whether it was missed since it was last seen."""
+        return self.gone_at is not None and (self.seen_at is None or self.gone_at >= self.seen_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,13 @@ def test_a_node_that_is_seen_again_was_not_gone() -> None:
     assert [unit.gone for unit in found.units] == [False, False]
 
 
+def test_a_node_that_is_missed_at_the_moment_that_it_was_seen_is_gone() -> None:
+    """Another controller may have looked at that very moment."""
+    seen = note(SupplyLedger(), listed(SupplyLedger(), [busy("n")], now=NOW))
+
+    assert [unit.gone for unit in note(seen, listed(seen, [], now=NOW)).units] == [True, True]
+
+
 def test_a_node_that_comes_back_under_its_name_is_another_one() -> None:
     first, second = node("n", since=NOW), node("n", since=NOW + 100)
 
