@@ -125,7 +125,9 @@ def test_what_is_wanted_later_is_started_where_a_node_is_kept_for_it() -> None:
 def test_ray_may_add_no_worker_of_its_own_while_workers_are_started_and_may_once_they_are_there() -> None:
     """What Ray decided to add before it saw the new least, it adds to that."""
     asked = wants([(BY_REPLICA, 3), (BY_NODE, 4)])
-    started = [node(name, None, worker(f"w-{name}", state=WorkerState.STARTING, since=NOW - 5)) for name in ("n2", "n3")]
+    started = [
+        node(name, None, worker(f"w-{name}", state=WorkerState.STARTING, since=NOW - 5)) for name in ("n2", "n3")
+    ]
 
     starting = plan_cluster(cluster(asked, nodes=[busy("n1"), node("n2"), node("n3")]), now=NOW)
     there = plan_cluster(cluster(asked, nodes=[busy("n1"), *started]), now=NOW)
