@@ -197,5 +197,9 @@ def test_a_resume_that_is_over_lifts_no_freeze() -> None:
     assert [one.action for one in found] == [FREEZE]
 
 
+def test_a_resume_lifts_a_freeze_of_the_same_moment() -> None:
+    assert [one.action for one in covering([asked(FREEZE), asked(RESUME)], CHAT, NOW)] == [RESUME]
+
+
 def test_other_deployments_are_not_touched() -> None:
     assert covering([asked(FREEZE)], DeploymentId("other", "one"), NOW) == ()

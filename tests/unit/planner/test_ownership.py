@@ -9,7 +9,7 @@ from controller.domain.plan import Action, Conflict, Order, OutcomeStatus, Reaso
 from controller.domain.reading import Unknown
 from controller.domain.state import DeploymentMemory, PlannerState
 from controller.planner.decide import decide
-from controller.planner.ownership import disowned, unclaimed
+from controller.planner.ownership import claim, disowned, unclaimed
 from tests.planning import NOW, applied, decided, given, policy, seen, state
 from tests.records import CHAT
 
@@ -184,3 +184,10 @@ def test_a_target_that_a_person_sets_as_advised_is_no_conflict() -> None:
     plan, _ = decide([given(seen(28, target=4), RULES)], memory, now=NOW)
 
     assert plan.conflicts == ()
+
+
+def test_a_target_that_was_attempted_is_ours_from_when_it_is_seen() -> None:
+    found = claim(seen(8, target=4), 4, DeploymentMemory(last_set=2, last_set_at=NOW - 90, attempted=4), now=NOW)
+
+    assert (found.base, found.conflict, found.reset_from) == (4, None, None)
+    assert (found.memory.last_set, found.memory.last_set_at, found.memory.attempted) == (4, NOW, None)

@@ -63,6 +63,11 @@ def test_a_bid_is_what_is_wanted_and_what_is_held() -> None:
     [
         pytest.param(bid(memory=replace(KNOWN, known_since=None)), {"assured": 4}, id="unknown-demand-keeps-all"),
         pytest.param(bid(rules=RULES.model_copy(update={"paused": True})), {"assured": 4}, id="paused-keeps-all"),
+        pytest.param(
+            bid(rules=RULES.model_copy(update={"limits": RULES.limits.model_copy(update={"min_replicas": 0})})),
+            {"assured": 0},
+            id="where-none-is-the-least-none-is-assured",
+        ),
         pytest.param(bid(replace(USUAL, demand={}, idle=False)), {"in_flight": 4}, id="what-is-in-flight-is-unknown"),
         pytest.param(bid(seen(99, target=4, ready=3, starting=1, stopping=2)), {"in_flight": 4}, id="more-than-fit"),
         pytest.param(bid(replace(USUAL, replicas=None)), {"alive": 0, "leaving": 0}, id="counts-unknown"),

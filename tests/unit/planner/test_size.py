@@ -168,6 +168,13 @@ def test_a_forecast_of_what_is_unknown_does_not_hide_the_others() -> None:
     assert sized(demand, *forecasts, rules=policy(per_replica=BOTH)).needed == 5
 
 
+def test_every_forecast_of_what_is_known_counts() -> None:
+    demand: dict[Signal, Reading] = {Signal.ONGOING_REQUESTS: Known(8.0), Signal.DECODE_TOKENS: Known(50.0)}
+    forecasts = forecast(60.0, signal=Signal.DECODE_TOKENS), forecast(40.0)
+
+    assert sized(demand, *forecasts, rules=policy(per_replica=BOTH)).needed == 5
+
+
 @pytest.mark.parametrize(
     ("readings", "per_replica", "signals"),
     [
