@@ -103,8 +103,8 @@ def test_rays_dashboard_is_stuck_refuses_fails_and_is_gone(live: Live, report: R
     live.busy()
     began = CLOCK.now()
     with live.relay.held():
-        live.blind(began)
         live.leave()
+        live.blind(began)
         for fault, told in (
             (live.relay.answering(401), "wants a token"),
             (live.relay.answering(503), "HTTP 503"),
@@ -133,8 +133,8 @@ def test_the_metrics_agent_falls_silent(live: Live, report: Report) -> None:
     agent = process(listens_on(live.cluster.ports.ray_metrics), live.cluster)
     began = CLOCK.now()
     with stopped(agent):
-        live.blind(began)
         live.leave()
+        live.blind(began)
         would_be_lowered(live, began)
     ended = CLOCK.now()
 
@@ -258,8 +258,8 @@ def test_serves_controller_hangs_and_is_killed(live: Live, report: Report) -> No
     began = CLOCK.now()
     controller = process(titled("ray::ServeController"), live.cluster)
     controller.suspend()
-    live.blind(began)
     live.leave()
+    live.blind(began)
     would_be_lowered(live, began)
     controller.kill()
     live.cluster.wait(lambda: _tells(live), 60, "its successor tells of the replicas")

@@ -55,7 +55,7 @@ def test_a_headless_run_prints_a_line_per_tick_and_leaves_a_report(tmp_path: Pat
     report = tmp_path / "out"
 
     done = subprocess.run(
-        command(tmp_path / "f", "--headless", "--duration=20s", f"--report={report}"),
+        command(tmp_path / "f", "--headless", "--duration=12s", f"--report={report}"),
         check=False,
         capture_output=True,
         text=True,
@@ -64,7 +64,7 @@ def test_a_headless_run_prints_a_line_per_tick_and_leaves_a_report(tmp_path: Pat
 
     assert done.returncode == ExitCode.OK, done.stderr
     records = [load_record(line) for line in done.stdout.splitlines()]
-    assert len(records) >= 8
+    assert len(records) >= 4
     assert [record.tick for record in records] == sorted({record.tick for record in records})
     assert "could not be removed" not in done.stderr
     assert " 0 failed" in done.stderr
