@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from controller.local.calls import request
 from serving import environment
 from serving.bucket import server
 from serving.tiny_model import make, make_adapter
 from tests.stack.conftest import MODEL, ROOT, free_ports
 from tests.stack.observer import MEASURED
-from tests.stack.serving_cluster import ServingCluster, serving_cluster
+from tests.stack.serving_cluster import PATIENCE, ServingCluster, serving_cluster
 
 _COUNTED = re.compile(
     r'^ray_vllm_(request_success|prefix_cache_hits)_total\{.*?ReplicaId="([^"]+)".*?\} (\S+)', re.MULTILINE
@@ -43,6 +44,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingCluster
     found = environment.variables(environment.local_bucket(bucket.server_port))
     with serving_cluster(tmp_path_factory.mktemp("engines"), free_ports(), **reads, **found) as started:
         started.put([example("lora"), example("prefix")], within_s=300)
+        for route in ("lora", "prefix"):
+            started.wait(lambda route=route: bool(request(f"{started.url}/{route}/v1/models")), 60, "it is reached")
         yield started
     bucket.shutdown()
     bucket.server_close()
@@ -54,7 +57,7 @@ def say(cluster: ServingCluster, route: str, model: str, words: str) -> tuple[in
         f"{cluster.url}/{route}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(wanted, timeout=60) as answer:
+        with urllib.request.urlopen(wanted, timeout=PATIENCE * 60) as answer:
             return answer.status, json.loads(answer.read())["choices"][0]["message"]["content"]
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
