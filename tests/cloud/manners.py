@@ -15,14 +15,13 @@ _FIELD = re.compile(r"/spec(/rayClusterConfig)?/workerGroupSpecs/\d+/(minReplica
 
 
 def well_behaved(
-    cloud: SimulatedCloud, *controllers: Controller, ordered: Mapping[str, int] | None, besides: int = 1
+    cloud: SimulatedCloud, *controllers: Controller, ordered: Mapping[str, int] | None, besides: int = 0
 ) -> None:
     """Assert that nothing of others was written, and that no more machines were ordered than were needed.
 
     ``ordered`` are the machines that came besides those at the beginning, by pool; None where a forecast says how
     many: as many as some plan wanted then. At no moment were there more of a pool than that, and ``besides``: what
-    KubeRay or Ray asked for at once, before the controller's next tick could take it into account, or what the
-    autoscaler ordered for a pod that the scheduler was about to put on a node that had just come.
+    KubeRay or Ray asked for at once, before the controller's next tick could take it into account.
     """
     foreign = [
         (write.method, write.path, operation)
@@ -36,7 +35,7 @@ def well_behaved(
         assert path.endswith(":setAutoscaling") == pool.autoscaled, (path, body)
     came = {pool.removeprefix(f"{cloud.world}-"): count for pool, count in cloud.machines.ordered.items() if count}
     needed = came if ordered is None else ordered
-    assert came.keys() == needed.keys(), f"{came} came, and {needed} were needed"
+    assert came.keys() == needed.keys(), f"{came} came, {needed} were needed; {_story(cloud, controllers)}"
     assert all(needed[pool] <= came[pool] <= needed[pool] + besides for pool in came), (
         f"{came}; {needed} were needed; {_story(cloud, controllers)}"
     )
