@@ -84,6 +84,12 @@ def test_only_a_newer_answer_is_news() -> None:
     assert one.note(scrape(120.0), mentioned_at=106.0)
 
 
+def test_a_counter_that_is_not_usable_hides_nothing_beside_it() -> None:
+    one = answered(source(), scrape(100.0, sample(COUNTER, math.nan), sample(GAUGE, 3.0)))
+
+    assert points(one, GAUGE) == [(100.0, 3.0)]
+
+
 @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
 def test_a_gauge_that_begins_with_no_usable_number_is_there_without_one(value: float) -> None:
     [(at, found)] = points(answered(source(), scrape(100.0, sample(GAUGE, value))), GAUGE)
