@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.domain.identity import DeploymentId
+from controller.web.shown import Shown
 from tests.page_world import TOKEN, PageWorld, page_world, serving, shown_records
 from tests.records import CHAT, EMBED, deployment_record, record
 
@@ -40,6 +42,14 @@ async def page(browser: Any) -> AsyncIterator[Any]:
     tab.on("console", lambda said: tab.problems.append(said.text) if said.type == "error" else None)
     yield tab
     assert tab.problems == []
+
+
+@asynccontextmanager
+async def visited(page: Any, shown: Shown) -> AsyncIterator[str]:
+    """Serve, and leave before the server ends: whatever a page asks for after that is refused."""
+    async with serving(shown) as url:
+        yield url
+        await page.goto("about:blank")
 
 
 async def live(page: Any, world: PageWorld) -> None:
@@ -152,6 +162,7 @@ async def test_a_plan_is_approved_with_a_token_and_then_done(tmp_path: Path, pag
         assert len(world.world.deployment.replicas) > before
         assert "approved by alice" in await page.inner_text("#decisions")
         page.problems = [one for one in page.problems if "401" not in one]  # the browser notes every refusal
+        await page.goto("about:blank")
 
 
 async def test_what_it_costs_is_told(world: PageWorld, page: Any) -> None:
@@ -175,11 +186,12 @@ async def test_a_lost_controller_is_said_to_be_lost_and_found_again(page: Any) -
     async with serving(shown, port=port):
         await page.wait_for_function("() => !document.getElementById('link').textContent.startsWith('Disconnected')")
         await page.wait_for_function("() => document.getElementById('state').dataset.tick === '8'")
+        await page.goto("about:blank")
     page.problems.clear()  # the browser notes each attempt in vain
 
 
 async def test_a_tick_that_does_not_come_is_said(page: Any) -> None:
-    async with serving(shown_records(record(at=1000.0))) as url:
+    async with visited(page, shown_records(record(at=1000.0))) as url:
         await page.goto(url)
         await page.wait_for_function("() => document.getElementById('link').textContent.startsWith('No tick for')")
 
@@ -189,7 +201,7 @@ async def test_a_tick_that_does_not_come_is_said(page: Any) -> None:
 async def test_names_from_outside_run_nothing(page: Any) -> None:
     entries = (deployment_record(NASTY), deployment_record(EMBED), deployment_record(CHAT))
     shown = shown_records(record(*entries, degraded=(f"{NASTY} is odd",)))
-    async with serving(shown) as url:
+    async with visited(page, shown) as url:
         await page.goto(url)
         await page.wait_for_selector("#fleet")
         shown.timeline.export(record(*entries, tick=8, at=1010.0))
@@ -204,7 +216,7 @@ async def test_names_from_outside_run_nothing(page: Any) -> None:
 
 async def test_a_deployment_is_found_among_many(page: Any) -> None:
     entries = tuple(deployment_record(DeploymentId(f"app{i}", "LLM")) for i in range(40))
-    async with serving(shown_records(record(*entries))) as url:
+    async with visited(page, shown_records(record(*entries))) as url:
         await page.goto(url)
         await page.wait_for_selector(".filter:visible")
         await page.keyboard.press("/")
@@ -219,7 +231,7 @@ async def test_a_deployment_is_found_among_many(page: Any) -> None:
 
 
 async def test_light_and_dark_are_kept(page: Any) -> None:
-    async with serving(shown_records(record())) as url:
+    async with visited(page, shown_records(record())) as url:
         await page.goto(url)
         await page.wait_for_selector("#theme:visible")
         await page.keyboard.press("t")
