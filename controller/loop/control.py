@@ -190,7 +190,9 @@ class ControlLoop:
             expected = self._expected(cluster, mode, standby, self._journal.problem)
             draft = self._with_cluster(draft, cluster, expected)
             self._journal.begin(self._complete(draft, pending(plan.decisions), timer), self._state)
-            problem = self._journal.problem or await self._succession.leave(term, self._state, tick=self._tick)
+            # The next leader is told, whatever became of the record.
+            left = await self._succession.leave(term, self._state, tick=self._tick)
+            problem = self._journal.problem or left
         with timer.step("act"):
             outcomes, layers = await self._act(plan, cluster, mode, standby, problem)
             self._state = note_outcomes(self._state, plan, outcomes, snapshots, now=now)

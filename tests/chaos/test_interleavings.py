@@ -343,6 +343,29 @@ Fleet.TestCase.settings = settings(
 TestInterleavings = Fleet.TestCase
 
 
+def test_a_leader_that_cannot_record_tells_the_next_one_what_it_sets() -> None:
+    """It is killed in the tick that sets replicas; the next one takes the target for nobody else's."""
+    fleet = Fleet()
+    try:
+        fleet.begin()
+        fleet.load_changes(CHAT, 9.0)
+        fleet.both_tick_for_a_while(20)
+        set_before = len(fleet.rivals.written)
+        fleet.disk_is_full_or_not("a", full=True)
+        fleet.answers_to_writes_are_lost_or_come(Layer.NODE, breaks=True)
+        fleet.load_changes(CHAT, 20.0)
+        while not any(one.layer is Layer.REPLICA for one in fleet.rivals.written[set_before:]):
+            fleet.tick("a")
+            fleet.time_passes(INTERVAL_S)
+            assert fleet.clock.now() < START + CALM_S
+        fleet.lease_passes("b")
+        fleet.tick("b")
+
+        assert not any(record.conflicts for record in fleet.rivals.records["b"])
+    finally:
+        fleet.runner.close()
+
+
 async def _from_its_own_memory(succession: Succession, state: PlannerState) -> tuple[Term, PlannerState]:
     leadership = succession._leadership
     assert leadership is not None
