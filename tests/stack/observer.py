@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any, Self
 
 from controller.domain.plan import Action
 from controller.domain.record import DeploymentRecord, TickRecord
 from controller.local import ray_cluster
-from controller.local.calls import RequestFailedError, request
+from controller.local.calls import request
 from controller.local.children import Child
 from controller.local.session import latest_record
 from controller.local.stack import LocalStack
 from controller.local.traffic import TickReader
 from controller.store.reader import StoreReader
-from tests.stack.serving_cluster import PATIENCE
+from tests.stack.patience import awaited
 
 MEASURED: list[str] = []
 """Numbers worth seeing; printed at the end of the session."""
@@ -68,22 +67,13 @@ class Observer:
         return list(answer["data"]["result"])
 
     def wait(self, condition: Callable[[], bool], seconds: float, what: str) -> float:
-        """Wait until ``condition`` holds; returns the seconds it took. Ask again what is not answered.
+        """Wait until ``condition`` holds, and all of the stack runs meanwhile; returns the seconds it took."""
 
-        ``seconds`` is what a quiet machine takes at most; a busy one may take ``PATIENCE`` times that.
-        """
-        began, unanswered = time.monotonic(), ""
-        while True:
+        def holds() -> bool:
             self.stack.require_healthy()
-            try:
-                if condition():
-                    return time.monotonic() - began
-                unanswered = ""
-            except RequestFailedError as error:
-                unanswered = f"; {error}"
-            taken = time.monotonic() - began
-            assert taken < PATIENCE * seconds, f"{what}: not within {taken:.0f} s{unanswered}"
-            time.sleep(0.3)
+            return condition()
+
+        return awaited(holds, seconds, what)
 
 
 class Traffic:

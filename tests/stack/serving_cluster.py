@@ -14,13 +14,12 @@ from typing import Any
 
 from controller.clock import SystemClock
 from controller.local import prometheus, ray_cluster
-from controller.local.calls import RequestFailedError, request, wait_for
+from controller.local.calls import request, wait_for
 from controller.local.layout import Layout, clean_up, create
 from controller.local.ports import Ports, claim
+from tests.stack.patience import awaited
 
 CLOCK = SystemClock()
-PATIENCE = 3.0
-"""A wait ends when what it waits for is there; so many times what a quiet machine takes at most means: never."""
 _LEAN = Path(__file__).parent / "lean"
 
 
@@ -91,21 +90,8 @@ class ServingCluster:
         return json.loads(request(f"{self.url}{path}", method="POST", body=body, timeout_s=60))
 
     def wait(self, condition: Callable[[], bool], within_s: float, what: str) -> float:
-        """Wait until ``condition`` holds; returns the seconds it took. Ask again what is not answered.
-
-        ``within_s`` is what a quiet machine takes at most; a busy one may take ``PATIENCE`` times that.
-        """
-        began, unanswered = time.monotonic(), ""
-        while True:
-            try:
-                if condition():
-                    return time.monotonic() - began
-                unanswered = ""
-            except RequestFailedError as error:
-                unanswered = f"; {error}"
-            taken = time.monotonic() - began
-            assert taken < PATIENCE * within_s, f"{what}: not within {taken:.0f} s{unanswered}"
-            time.sleep(0.3)
+        """Wait until ``condition`` holds; returns the seconds it took."""
+        return awaited(condition, within_s, what)
 
     def _running(self, names: list[str]) -> bool:
         found = self.applications()

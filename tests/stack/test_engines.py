@@ -19,7 +19,8 @@ from serving.bucket import server
 from serving.tiny_model import make, make_adapter
 from tests.stack.conftest import MODEL, ROOT, free_ports
 from tests.stack.observer import MEASURED
-from tests.stack.serving_cluster import PATIENCE, ServingCluster, serving_cluster
+from tests.stack.patience import PATIENCE
+from tests.stack.serving_cluster import ServingCluster, serving_cluster
 
 _COUNTED = re.compile(
     r'^ray_vllm_(request_success|prefix_cache_hits)_total\{.*?ReplicaId="([^"]+)".*?\} (\S+)', re.MULTILINE

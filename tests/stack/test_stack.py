@@ -42,8 +42,9 @@ from tests.panels import annotation_queries, ask, boards, panel_queries, sent
 from tests.reliability import Report
 from tests.stack.alerting import ALERTMANAGER, alerting
 from tests.stack.observer import MEASURED, Observer, Traffic
+from tests.stack.patience import PATIENCE
 from tests.stack.relay import Relay
-from tests.stack.serving_cluster import CLOCK, PATIENCE
+from tests.stack.serving_cluster import CLOCK
 
 
 def test_the_first_token_came_within_two_minutes(stack: LocalStack) -> None:
