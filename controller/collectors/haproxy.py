@@ -17,9 +17,10 @@ class HAProxyCollector:
     """Scrapes every HAProxy at once, the given ones or those found; a URL without a path means its ``/metrics``.
 
     ``timeout_s`` and ``max_bytes`` bound each endpoint. Counters restart at every reload, that is at every
-    change of the replica set: ``haproxy_process_start_time_seconds`` is among the samples to tell. Nothing
-    is retried within one pass: the next tick does that. When discovery fails those found last are scraped, and a
-    failed scrape named ``haproxy/discovery`` is added.
+    change of the replica set: ``haproxy_process_start_time_seconds`` is among the samples to tell. The process
+    that was replaced answers once more on a connection kept open (Ray sets ``option idle-close-on-response``), so
+    none is kept. Nothing is retried within one pass: the next tick does that. When discovery fails those found
+    last are scraped, and a failed scrape named ``haproxy/discovery`` is added.
     """
 
     def __init__(
@@ -36,7 +37,12 @@ class HAProxyCollector:
         self._discovery = discovery or StaticDiscovery(urls)
         self._urls: Sequence[str] = ()
         self._scraper = PageScraper(
-            kind=SourceKind.HAPROXY, session=session, clock=clock, timeout_s=timeout_s, max_bytes=max_bytes
+            kind=SourceKind.HAPROXY,
+            session=session,
+            clock=clock,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+            anew=True,
         )
 
     async def collect(self, now: float) -> Sequence[Scrape]:

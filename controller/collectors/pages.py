@@ -25,6 +25,7 @@ READ_INLINE_BYTES = 1_000_000
 """Larger pages are read in a thread: at worst (every line new and wanted) a megabyte takes some 20 ms."""
 
 _ACCEPT = {"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "gzip"}
+_ANEW = {"Connection": "close"}
 _CHUNK_BYTES = 65_536
 _OK = 200
 
@@ -92,16 +93,27 @@ async def fetch(
 
 
 class PageScraper:
-    """Scrapes metrics pages of one kind of system, all at once."""
+    """Scrapes metrics pages of one kind of system, all at once.
+
+    Each scrape connects ``anew`` where another process may have taken over the address since the one before.
+    """
 
     def __init__(
-        self, *, kind: SourceKind, session: aiohttp.ClientSession, clock: Clock, timeout_s: float, max_bytes: int
+        self,
+        *,
+        kind: SourceKind,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+        timeout_s: float,
+        max_bytes: int,
+        anew: bool = False,
     ) -> None:
         self._kind = kind
         self._session = session
         self._clock = clock
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
+        self._headers = _ACCEPT | (_ANEW if anew else {})
         origin = ORIGIN_OF_KIND[kind]
         self._reader = ExpositionReader({name: m for name, m in READ.items() if m.origin is origin})
 
@@ -118,7 +130,7 @@ class PageScraper:
                 metrics_url(url),
                 timeout_s=self._timeout_s,
                 max_bytes=self._max_bytes,
-                headers=_ACCEPT,
+                headers=self._headers,
             )
             at = self._clock.now()
             samples, errors = await self._read(body)

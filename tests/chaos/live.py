@@ -156,14 +156,19 @@ class Live:
         return recovery_s(self.guarded.records, since, self.cluster.wait)
 
 
-def process(is_it: Callable[[psutil.Process], bool], cluster: ServingCluster) -> psutil.Process:
-    """Return the newest such process of this cluster: what was replaced may still be on its way out."""
+def processes(is_it: Callable[[psutil.Process], bool], cluster: ServingCluster) -> list[psutil.Process]:
+    """Return such processes of this cluster, the newest last: what was replaced may still be on its way out."""
     found = []
     for one in cluster.layout.run.processes():
         with suppress(psutil.Error):
             if is_it(one):
                 found.append((one.create_time(), one.pid, one))
-    return max(found)[2]
+    return [one for _, _, one in sorted(found)]
+
+
+def process(is_it: Callable[[psutil.Process], bool], cluster: ServingCluster) -> psutil.Process:
+    """Return the newest such process of this cluster."""
+    return processes(is_it, cluster)[-1]
 
 
 def titled(title: str) -> Callable[[psutil.Process], bool]:

@@ -13,14 +13,16 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from controller.catalog.scraped import HAPROXY_SESSIONS
 from controller.domain.plan import Action
 from controller.domain.reading import Known
 from controller.domain.signals import Signal
 from controller.domain.snapshot import Snapshot
 from controller.local.calls import RequestFailedError
 from controller.local.stack import missing_packages
+from controller.window.front_door import backends
 from tests.chaos.invariants import BrokenError
-from tests.chaos.live import RULES, SERVER, Controller, Live, deployed, listens_on, process, titled
+from tests.chaos.live import RULES, SERVER, Controller, Live, deployed, listens_on, process, processes, titled
 from tests.chaos.told import (
     MOST,
     blindness,
@@ -161,11 +163,10 @@ def test_haproxy_hangs_and_is_killed(live: Live, report: Report) -> None:
     live.blind(began)
     would_be_lowered(live, began)
     # Ray kills it, too, once it has missed three answers.
-    assert not _answers(metrics), "it was back before the controllers had shown what they do without it"
+    assert not _page(metrics), "it was back before the controllers had shown what they do without it"
     with suppress(psutil.NoSuchProcess):
         haproxy.kill()
-    live.cluster.wait(lambda: _answers(metrics), 30, "HAProxy")
-    live.cluster.wait(lambda: _answers(f"{live.cluster.url}/-/ready"), 20, "the replicas are known to it")
+    live.cluster.wait(lambda: _counts(live, metrics), 30, "HAProxy counts what the replicas are sent")
     ended = CLOCK.now()
 
     during = live.during(began, ended)
@@ -301,9 +302,19 @@ def _tells(live: Live) -> bool:
         return False
 
 
-def _answers(url: str) -> bool:
+def _counts(live: Live, metrics: str) -> bool:
+    """Whether HAProxy is back for good. Ray starts it without an application, and then once more with it."""
+    return (
+        len(processes(listens_on(live.cluster.ports.haproxy_metrics), live.cluster)) == 1
+        and f'{HAPROXY_SESSIONS.name}{{proxy="{backends("chat")[0]}"}}' in _page(metrics)
+        and bool(_page(f"{live.cluster.url}/-/ready"))
+    )
+
+
+def _page(url: str) -> str:
+    """Return what is there; nothing where it does not answer, or not with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
+            return str(answer.read().decode())
     except OSError:
-        return False
+        return ""

