@@ -22,7 +22,7 @@ from serving.args import Backend, LLMArgs
 from serving.llm import application
 from serving.simulated.timing import SimulatedModel
 from tests.chaos.invariants import BrokenError
-from tests.chaos.told import MOST, chat, recovery_s, sees
+from tests.chaos.told import MOST, chat, ended_at, recovery_s, sees
 from tests.stack.conftest import ROOT
 from tests.stack.relay import Relay
 from tests.stack.serving_cluster import CLOCK, ServingCluster
@@ -132,8 +132,8 @@ class Live:
         raise BrokenError(msg)
 
     def during(self, began: float, ended: float) -> list[TickRecord]:
-        """Return what the acting controller recorded meanwhile."""
-        return [record for record in self.guarded.records(began) if record.at < ended]
+        """Return what the acting controller recorded of the ticks that began and ended meanwhile."""
+        return [record for record in self.guarded.records(began) if ended_at(record) < ended]
 
     def blind(self, since: float) -> None:
         """Wait until a tick later than ``since`` is blind to something: what it saw before is too old by then."""
