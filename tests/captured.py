@@ -52,6 +52,11 @@ def serve(name: str | ServeState, at: float) -> Scrape:
     return Scrape(source=SERVE, kind=SourceKind.SERVE, at=at, ok=True, serve=state)
 
 
+def all_of(name: str, at: float) -> tuple[Scrape, Scrape, Scrape]:
+    """Return what Ray, HAProxy and Serve said at the same moment."""
+    return ray(name, at), haproxy(name, at), serve(name, at)
+
+
 def failed(kind: SourceKind, source: str, at: float) -> Scrape:
     return Scrape(source=source, kind=kind, at=at, ok=False, errors=("connection refused",))
 
