@@ -2,7 +2,7 @@
 """Stands where Ray looks for HAProxy: mends the configuration that Ray writes, then becomes HAProxy.
 
 ``RAY_SERVE_HAPROXY_BINARY_PATH`` names this file; it must be executable. Ray writes HAProxy's configuration anew for
-each start, and has no setting for these four:
+each start, and has no setting for these five:
 
 * the statistics page (8404), and where ``FORESERVE_HAPROXY_METRICS_HOST`` says so the metrics (9101), listen on every
   interface without a password: they are bound to loopback, or to that address;
@@ -10,6 +10,8 @@ each start, and has no setting for these four:
 * each change of replicas replaces the HAProxy process. The old one keeps the connections that it has, and answers one
   more request on each, by the replicas of its day: once these have left, with a 500. It now passes such a request on to
   its successor, at the address where both were told to listen;
+* in the same way it answers one more scrape on each connection, with what it counted itself. Metrics are now told once
+  on each connection;
 * ``/-/healthz`` says 200 without a live replica, because the proxy that stands by counts as one: ``/-/ready`` says 200
   when every application has a live replica, and 503 when one has none.
 
@@ -36,6 +38,7 @@ _EVERYWHERE = {"": _LOOPBACK, "*": _LOOPBACK, "0.0.0.0": _LOOPBACK, "::": "::1"}
 _SERVER = re.compile(r"^\s+server (\S+) \S+ (.*)$")
 _VIA_ROUTER = "-via-ingress-request-router"
 _METRICS = re.compile(r"(?m)^(frontend prometheus\n\s+bind )\S*?:(\d+)$")
+_SCRAPED = re.compile(r"(?m)^(frontend prometheus\n)")
 _STATS = re.compile(r"(?m)^(listen stats\n\s+bind )\S*?:(\d+)$")
 _SOCKET = re.compile(r"(?m)^(\s+stats socket \S+ mode )666\b")
 _HEALTH = re.compile(r"(?m)^(\s+)acl healthcheck path .*$")
@@ -53,7 +56,8 @@ def mended(config: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
     for name, pattern, replacement in (
         ("listen stats", _STATS, rf"\g<1>{_LOOPBACK}:\2"),
         ("stats socket mode 666", _SOCKET, r"\g<1>600"),
-        *((("frontend prometheus", _METRICS, rf"\g<1>{host}:\2"),) if host else ()),
+        *((("bind of frontend prometheus", _METRICS, rf"\g<1>{host}:\2"),) if host else ()),
+        ("frontend prometheus", _SCRAPED, r"\g<1>    option httpclose\n"),
     ):
         config, changed = pattern.subn(replacement, config, count=1)
         missing += [] if changed else [name]

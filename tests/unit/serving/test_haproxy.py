@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import os
 import socket
@@ -28,6 +27,7 @@ from serving.haproxy import METRICS_HOST, READY, mended
 
 RECORDED = Path(__file__).parents[2] / "data/haproxy/haproxy.cfg"
 CONFIG = RECORDED.read_text()
+CLOCK = SystemClock()
 HERE = Path(environment.__file__).with_name("haproxy.py")
 
 
@@ -37,14 +37,14 @@ def test_the_statistics_and_the_admin_socket_are_closed_and_the_metrics_stay_rea
     assert missing == []
     assert "listen stats\n  bind 127.0.0.1:8404" in text
     assert "mode 600 level admin" in text
-    assert "frontend prometheus\n    bind :9101" in text
+    assert "frontend prometheus\n    option httpclose\n    bind :9101" in text
 
 
 def test_the_metrics_are_bound_where_it_is_asked_for() -> None:
     text, missing = mended(CONFIG, {METRICS_HOST: "127.0.0.1"})
 
     assert missing == []
-    assert "frontend prometheus\n    bind 127.0.0.1:9101" in text
+    assert "frontend prometheus\n    option httpclose\n    bind 127.0.0.1:9101" in text
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_nothing_else_is_changed() -> None:
     before, after = set(CONFIG.splitlines()), set(text.splitlines())
 
     assert {line.split()[0] for line in before - after} == {"stats", "bind"}
-    added = {"stats", "bind", "    server successor 127.0.0.1:45619"}
+    added = {"stats", "bind", "    server successor 127.0.0.1:45619", "    option httpclose"}
     assert all("foreserve" in line or {line, line.split()[0]} & added for line in after - before)
 
 
@@ -81,6 +81,7 @@ def test_what_is_not_known_is_left_and_said() -> None:
     assert missing == [
         "listen stats",
         "stats socket mode 666",
+        "bind of frontend prometheus",
         "frontend prometheus",
         "frontend http_frontend",
         "acl healthcheck",
@@ -195,7 +196,8 @@ class _HAProxy:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, replica: int) -> None:
-        """Start it with this replica, in place of the one before if there is one."""
+        """Start it with this replica, in place of the one before if there is one, and in a second of its own."""
+        time.sleep(1.01 - CLOCK.now() % 1)
         _write(self._folder, replica=replica, **self.ports)
         before = self._processes[-1].pid if self._processes else None
         takeover = ["-sf", str(before), "-x", str(self._folder / "admin.sock")] if before else []
@@ -238,21 +240,45 @@ def test_a_connection_kept_from_before_a_reload_reaches_the_replicas_of_after_it
         new.leave()
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["mended", "as Ray writes it"])
+def test_a_connection_kept_from_before_a_reload_is_told_nothing_of_the_time_before_it(
+    tmp_path: Path, *, ours: bool
+) -> None:
+    """Prometheus keeps its connections: it would read once more what a process counted that serves no more."""
+    haproxy = _HAProxy(tmp_path, ours=ours)
+    old, new = _Replica(), _Replica()
+    kept = http.client.HTTPConnection("127.0.0.1", haproxy.ports["metrics"], timeout=10)
+
+    def started() -> str:
+        kept.request("GET", "/metrics")
+        page = kept.getresponse().read().decode()
+        return next(line for line in page.splitlines() if line.startswith(HAPROXY_START_TIME.name))
+
+    try:
+        haproxy.start(old.port)
+        before = started()
+        haproxy.start(new.port)
+        after = started()
+    finally:
+        kept.close()
+        haproxy.stop()
+        old.leave()
+        new.leave()
+    assert (after == before) != ours
+
+
 async def test_the_controller_reads_the_process_of_after_a_reload(tmp_path: Path) -> None:
     """The one before would tell once more what it counted, of a connection kept: its replicas and sessions are gone."""
-    haproxy = _HAProxy(tmp_path, ours=True)
+    haproxy = _HAProxy(tmp_path, ours=False)
     replicas = [_Replica() for _ in range(3)]
     try:
         async with aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{haproxy.ports['metrics']}"
-            clock = SystemClock()
-            collector = HAProxyCollector(urls=[url], session=session, clock=clock)
+            collector = HAProxyCollector(urls=[url], session=session, clock=CLOCK)
             started = []
             for replica in replicas:
-                # It counts its own age in whole seconds.
-                await asyncio.sleep(1.01 - clock.now() % 1)
                 haproxy.start(replica.port)
-                [scrape] = await collector.collect(clock.now())
+                [scrape] = await collector.collect(CLOCK.now())
                 assert scrape.ok, scrape.errors
                 started.append([one.value for one in scrape.samples if one.name == HAPROXY_START_TIME.name])
 
