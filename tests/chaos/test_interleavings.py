@@ -102,10 +102,10 @@ class Fleet(RuleBasedStateMachine):
     def tick(self, who: str) -> None:
         left, others = self.rivals.shelf.left, set(self.by_others)
         before, written = len(self.rivals.records[who]), len(self.rivals.written)
-        begun = len(self.rivals.stores[who].begun)
+        asked = len(self.rivals.stores[who].asked)
         self.runner.run(self.rivals.loops[who].attempt())
-        # A tick that is killed has told what it is about to order, and no more.
-        for record in self.rivals.stores[who].begun[begun:]:
+        # A tick that is killed has told what it is about to order, if only to the log, and no more.
+        for record in self.rivals.stores[who].asked[asked:]:
             self.needed = max(self.needed, _nodes_needed_or_held(record))
         self.every_write_is_the_leaders_and_within_limits()
         for record in self.rivals.records[who][before:]:

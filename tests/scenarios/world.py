@@ -90,11 +90,14 @@ class MemoryStore:
     """Keeps records and state in memory; fails with ``problem`` while there is one."""
 
     problem: str | None = None
+    asked: list[TickRecord] = field(default_factory=list)
+    """What was to be begun, whether or not it could be kept."""
     begun: list[TickRecord] = field(default_factory=list)
     finished: list[TickRecord] = field(default_factory=list)
     state: PlannerState = field(default_factory=PlannerState)
 
     def begin(self, record: TickRecord, state: PlannerState) -> None:
+        self.asked.append(record)
         self._check()
         self.begun.append(record)
         self.state = state
