@@ -205,6 +205,7 @@ class KubernetesClient:
             reraise=True,
         )
         last: list[str] = []
+        _api_client()  # importing it takes a second or more, which is not the server's
         try:
             async with asyncio.timeout(self._timing.deadline_s):
                 async for attempt in attempts:
@@ -260,13 +261,11 @@ class KubernetesClient:
         return _Answer(response.status, content, response.headers.get("Retry-After"))
 
     async def _open(self) -> ApiClient:
-        from kubernetes.aio.client import ApiClient  # noqa: PLC0415 - 30 MB that only those with a cluster carry
-
         async with self._opening:
             if self._api is None:
                 configuration = await self._connection.load()
                 configuration.retries = None  # decided here, not twice
-                self._api = ApiClient(configuration)
+                self._api = _api_client()(configuration)
                 self._api.user_agent = FIELD_MANAGER
             return self._api
 
@@ -275,6 +274,12 @@ class KubernetesClient:
             if self._api is stale:
                 self._api = None
                 await stale.close()  # type: ignore[no-untyped-call]
+
+
+def _api_client() -> type[ApiClient]:
+    from kubernetes.aio.client import ApiClient  # noqa: PLC0415 - 30 MB that only those with a cluster carry
+
+    return ApiClient
 
 
 @dataclass(frozen=True, slots=True)

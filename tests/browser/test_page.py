@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from tests.records import CHAT, EMBED, deployment_record, record
 
 NASTY = DeploymentId('<img src=x onerror="document.title=1">', "\"'><script>document.title=2</script>")
 
+_COUNT_UNHIDDEN_ROWS = """() => {
+  window.unhidden = 0;
+  const watch = new MutationObserver((changes) => {
+    for (const { oldValue, target } of changes) if (oldValue !== null && !target.hidden) window.unhidden++;
+  });
+  const rows = document.querySelector("#fleet tbody");
+  watch.observe(rows, { attributeFilter: ["hidden"], attributeOldValue: true, subtree: true });
+}"""
 _BAND = """() => {
   const pixels = document.querySelector("#plot-demand canvas");
   const drawn = pixels.getContext("2d").getImageData(0, 0, pixels.width, pixels.height).data;
@@ -216,13 +225,22 @@ async def test_names_from_outside_run_nothing(page: Any) -> None:
 
 async def test_a_deployment_is_found_among_many(page: Any) -> None:
     entries = tuple(deployment_record(DeploymentId(f"app{i}", "LLM")) for i in range(40))
-    async with visited(page, shown_records(record(*entries))) as url:
+    shown = shown_records(record(*entries))
+    async with visited(page, shown) as url:
         await page.goto(url)
         await page.wait_for_selector(".filter:visible")
         await page.keyboard.press("/")
         await page.keyboard.type("app17")
 
         assert await page.locator("#fleet tbody tr:visible").count() == 1
+        # The next tick brings none of the others back, not even for a moment.
+        await page.evaluate(_COUNT_UNHIDDEN_ROWS)
+        newer = (replace(entry, snapshot=replace(entry.snapshot, target_replicas=4)) for entry in entries)
+        shown.timeline.export(record(*newer, tick=8, at=1010.0))
+        targets = "[...document.querySelectorAll('#fleet tbody tr')].map((row) => row.cells[3].textContent)"
+        await page.wait_for_function(f"() => {targets}.every((target) => target === '4')")
+        assert await page.locator("#fleet tbody tr:visible").count() == 1
+        assert await page.evaluate("window.unhidden") == 0
         await page.keyboard.press("Escape")
         await page.keyboard.press("j")
         await page.keyboard.press("Enter")

@@ -273,7 +273,12 @@ class Controller:
         levers = {
             Layer.NODE: (
                 WarmCapacityActuator(
-                    store=warm, ray=ray, policy=lambda: self._cluster, clock=clock, leadership=self.leadership
+                    store=warm,
+                    ray=ray,
+                    policy=lambda: self._cluster,
+                    # It waits for a controller manager, which knows nothing of a faster clock.
+                    clock=clock.real,
+                    leadership=self.leadership,
                 ),
                 NodePoolActuator(
                     client=gke,

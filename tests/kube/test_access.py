@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import random
 from collections.abc import Awaitable, Callable
@@ -168,7 +169,7 @@ async def test_the_shipped_rules_are_enough_and_each_verb_of_them_is_needed(clus
     assert policy is not None
     client = client_with(await shipped.install("gke-standard"))
 
-    assert await Controller(client, cluster.namespace, policy).work() == []
+    assert await _heeded(cluster, lambda: Controller(client, cluster.namespace, policy).work()) == []
 
     needless = []
     for role in shipped.roles:
@@ -183,8 +184,19 @@ async def test_the_shipped_rules_are_enough_and_each_verb_of_them_is_needed(clus
         await shipped.set_rules(role, role["rules"])
 
     assert needless == []
-    assert await Controller(client, cluster.namespace, policy).work() == []
+    assert await _heeded(cluster, lambda: Controller(client, cluster.namespace, policy).work()) == []
     await client.close()
+
+
+async def _heeded(cluster: Cluster, work: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    """Return what goes wrong even once the server has had the time to heed the rules."""
+    for _ in range(_TRIES):
+        wrong = await work()
+        if not wrong:
+            break
+        await asyncio.sleep(1.0)
+        await _cleaned(cluster)
+    return wrong
 
 
 async def _missed(work: Callable[[], Awaitable[list[str]]]) -> bool:

@@ -82,7 +82,7 @@ async def test_of_many_at_once_one_wins(cluster: Cluster) -> None:
 
 async def test_without_the_api_server_the_lead_ends_in_time_and_the_reason_is_said(cluster: Cluster) -> None:
     clock = VirtualClock(1_000.0)
-    client = new_client(attempts=1, deadline_s=1.0)
+    client = new_client(attempts=1)
     one = LeaseElector(
         client=client,
         namespace=cluster.namespace,

@@ -62,7 +62,9 @@ async def test_nodes_workers_and_groups_are_found_with_what_others_hold(cluster:
 
     async def read() -> ClusterFound | None:
         found = await observe(cluster)
-        return found if found.groups and found.groups[0].pending and found.groups[0].pending[0].detail else None
+        pending = found.groups[0].pending if found.groups else ()
+        # A scheduler that has not seen the node yet says that there is none.
+        return found if pending and "nodes are available" in pending[0].detail else None
 
     found = await cluster.until(read)
 
@@ -99,6 +101,11 @@ async def test_pods_of_others_are_read_on_nodes_of_the_pools_and_nowhere_else(
             read.extend(name for one in found.items if path.endswith("/pods") and (name := one["metadata"]["name"]))
             return found
 
+        async def in_memory() -> bool:
+            fields = f"spec.nodeName={gpu['metadata']['name']}"
+            return bool((await listed("/api/v1/pods", fields=fields, cached=True)).items)
+
+        await cluster.until(in_memory)
         monkeypatch.setattr(cluster.client, "list", counted)
         one_by_one = await observe(cluster)
         monkeypatch.setattr("controller.collectors.cluster._MOST_NODES_ONE_BY_ONE", 0)

@@ -25,7 +25,7 @@ from controller.simulated_cloud.world import prepare, remains
 from tests.cloud.controller import first
 from tests.kubernetes_api import Cluster
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 COMMAND = [sys.executable, "-c", "from controller.cli.main import main; main()", "up", "--cluster", "simulated"]
 POLICY = """
@@ -86,7 +86,7 @@ async def ticks(process: Process, until: Callable[[TickRecord], bool]) -> list[T
     """Read what it prints, a record a line, until one of them is as wanted."""
     assert process.stdout is not None
     records: list[TickRecord] = []
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while line := await process.stdout.readline():
             records.append(load_record(line))
             if until(records[-1]):
@@ -112,9 +112,9 @@ async def test_a_ramp_goes_from_nodes_to_workers_to_replicas_and_nothing_is_left
     port = free_port()
     killed = await started(tmp_path, port)
     assert killed.stderr is not None
-    async with asyncio.timeout(60):
-        while b"Ray service ..." not in await killed.stderr.readline():
-            pass
+    async with asyncio.timeout(180):
+        while b"Ray service ..." not in (line := await killed.stderr.readline()):
+            assert line, "it ended before it was up"
     killed.kill()
     await killed.wait()
     assert "namespaces/foreserve-simulated" in await remains(kube)

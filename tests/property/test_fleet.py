@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from controller.simulation.demand import Demand
 from controller.simulation.fleet import Fleet
 from controller.simulation.state import ABANDONED, GENERATION_TOKENS, REFUSED, SERVED
 from tests.reference_fleet import ReferenceFleet
+
+pytestmark = pytest.mark.timeout(240)  # compiles the simulator, where nobody has yet
 
 LONG_AFTER_S = 100_000.0
 

@@ -44,7 +44,7 @@ from tests.cluster import (
     wants,
 )
 
-EFFORT = Effort(nodes=500, seconds=5.0)
+EFFORT = Effort(nodes=500, seconds=50.0)
 law = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 """A solver may take its time on a busy machine."""
 costly_law = settings(law, max_examples=8)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import random
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from controller.clock import SystemClock
 from controller.live.startup import StepStatus
 from controller.local import ray_cluster
 from controller.local.belongings import SHARED_MEMORY
-from controller.local.ports import Ports
+from controller.local.ports import Ports, is_free
 from controller.local.stack import LocalStack, StackOptions, missing_packages
 from controller.local.steps import Steps
 from tests.stack.alerting import RECEIVER, WEBHOOKS
@@ -45,11 +46,12 @@ def _what_is_missing() -> str | None:
 
 
 def free_ports() -> Ports:
-    """Promised ports of its own, so that a stack that runs already is not in the way."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    openai, controller, prometheus, dashboard = (listener.getsockname()[1] for listener in listeners)
-    for listener in listeners:
-        listener.close()
+    """Promised ports of its own, so that a stack that runs already is not in the way.
+
+    They are below those that the kernel gives to whoever asks for any, so that nobody is given one of them meanwhile.
+    """
+    free = (port for port in random.sample(range(12_000, 30_000), 1000) if is_free(port))
+    openai, controller, prometheus, dashboard = itertools.islice(free, 4)
     return Ports(openai=openai, controller=controller, prometheus=prometheus, dashboard=dashboard)
 
 

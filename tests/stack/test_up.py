@@ -21,6 +21,7 @@ from controller.local.belongings import SHARED_MEMORY, Run
 from controller.local.layout import SCRATCH_PREFIX, SCRATCH_ROOT
 from tests.stack.conftest import MODEL, POLICY, free_ports
 from tests.stack.leftovers import left_over
+from tests.stack.patience import PATIENCE
 
 FORESERVE = Path(sys.executable).with_name("foreserve")
 
@@ -55,7 +56,7 @@ def test_a_headless_run_prints_a_line_per_tick_and_leaves_a_report(tmp_path: Pat
     report = tmp_path / "out"
 
     done = subprocess.run(
-        command(tmp_path / "f", "--headless", "--duration=12s", f"--report={report}"),
+        command(tmp_path / "f", "--headless", "--duration=20s", f"--report={report}"),
         check=False,
         capture_output=True,
         text=True,
@@ -82,7 +83,7 @@ def test_a_killed_run_is_swept_away(tmp_path: Path) -> None:
         up.kill()
 
     run = Run(run_id=scratch.name.removeprefix(SCRATCH_PREFIX), scratch=scratch)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE * 90
     while scratch.exists() or run.processes():
         assert time.monotonic() < deadline, [process.cmdline()[:3] for process in run.processes()]
         time.sleep(0.5)

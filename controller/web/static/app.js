@@ -102,7 +102,12 @@ function state(found) {
   else old.append(...found.querySelectorAll("#tick, .mode"));
 }
 
+// Where somebody goes comes before the next tick, which would otherwise take the page back to where they were.
+let going = 0;
+let missed = false;
+
 async function go(url, { push = true } = {}) {
+  going++;
   try {
     if (!(await read(url, { whole: true }))) return;
     if (push) history.pushState(null, "", url);
@@ -111,6 +116,11 @@ async function go(url, { push = true } = {}) {
     charts?.follow();
   } catch {
     location.assign(url); // the browser's own way shows what is wrong
+  } finally {
+    if (!--going && missed) {
+      missed = false;
+      refresh();
+    }
   }
 }
 
@@ -140,6 +150,10 @@ const lives = () => {
 };
 
 async function refresh() {
+  if (going) {
+    missed = true;
+    return;
+  }
   if (refreshing) {
     again = true;
     return;
@@ -147,6 +161,10 @@ async function refresh() {
   refreshing = true;
   try {
     do {
+      if (going) {
+        missed = true;
+        break;
+      }
       again = false;
       if (lives()) await read(here());
       await charts?.follow();

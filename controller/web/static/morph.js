@@ -46,7 +46,9 @@ function keep(from, to) {
 }
 
 function attributes(from, to) {
-  for (const { name } of [...from.attributes]) if (!to.hasAttribute(name)) from.removeAttribute(name);
+  // Rows that a filter has hidden stay hidden: the server knows nothing of it.
+  const ours = (name) => name === "hidden" && from.hasAttribute("data-row");
+  for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && !ours(name)) from.removeAttribute(name);
   for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
 }
 

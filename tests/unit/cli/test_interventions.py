@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from controller.api.server import ApiServer, listen
 from controller.api.tokens import parse_tokens
 from controller.cli.main import app
 from controller.clock import SystemClock
+from controller.domain.approval import ProposalStatus
 from controller.domain.plan import Outcome, OutcomeStatus
 from controller.errors import BadInputError, UnavailableError
 from controller.export.latest import LatestTick
@@ -84,10 +86,19 @@ def test_what_waits_is_listed_and_rejected(running: Running) -> None:
 def test_approving_waits_for_what_comes_of_it(running: Running) -> None:
     waits = running.approvals.ask(decision())
     outcome = Outcome(id=waits.deployment, status=OutcomeStatus.APPLIED, detail="target 2 → 3")
-    ticking = threading.Timer(0.3, lambda: running.approvals.done(running.approvals.proposal(waits.id), outcome))
-    ticking.start()
 
+    def tick() -> None:
+        until = time.monotonic() + 30
+        while (word := running.approvals.proposal(waits.id)).status is not ProposalStatus.APPROVED:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.01)
+        running.approvals.done(word, outcome)
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
     approved = running.run("approve", waits.id)
+    ticking.join()
 
     assert approved.exit_code == 0
     assert approved.output.endswith("applied by alice: target 2 → 3\n")
