@@ -30,8 +30,8 @@ look at the lease before each write, the hand-over between leaders, the hold in 
 interleavings. The last hunts, interleavings of 30 troubles each with random seeds, found five faults (nodes that
 were never ordered, a node planned for twice, a target that the next leader was not told of, and two of the test's own
 accounts); each of them is mended. Since then 3,000 held:
-`INTERLEAVINGS=1000 python -m pytest tests/chaos/test_interleavings.py -k TestInterleavings --timeout 0 --hypothesis-seed=N`,
-N being 71, 72 and 74; a free machine does one in a second.
+`INTERLEAVINGS=1000 python -m pytest tests/chaos/test_interleavings.py -k TestInterleavings --hypothesis-seed=N
+--timeout 0`, N being 71, 72 and 74; a free machine does one in a second.
 
 | fault | what must hold | observed | recovery |
 |---|---|---|---|
