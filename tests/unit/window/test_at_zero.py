@@ -12,18 +12,12 @@ from controller.domain.reading import Known, Unknown
 from controller.domain.scrape import Sample, SourceKind
 from controller.domain.serve import Replica, ReplicaState, ServeState
 from controller.domain.signals import Signal
-from controller.window.window import Window
 from tests.captured import HAPROXY, RAY, Watch, edited, failed, haproxy, page, ray, serve, serve_state, without
 
 LLMD = DeploymentId("llmd", "LLMServer:tiny")
 T = 1_795_223_200.0
 SESSIONS, REQUESTS = scraped.HAPROXY_SESSIONS.name, scraped.HAPROXY_REQUESTS.name
 BACKEND = {"proxy": "http-llmd-via-ingress-request-router"}
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(Window(window_s=30, max_age_s=30))
 
 
 def at_zero() -> ServeState:

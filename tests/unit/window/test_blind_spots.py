@@ -32,11 +32,6 @@ T_SCALING = 1_795_223_200.0
 SERVED = "ray_serve_deployment_request_counter_total"
 
 
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(Window(window_s=30, max_age_s=30))
-
-
 def test_what_is_fresh_and_whole_has_no_blind_spot(watch):
     watch.see(*all_of("llmd_loaded", T))
 

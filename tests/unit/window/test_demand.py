@@ -45,11 +45,6 @@ LOADED = page("ray_8080_llmd_loaded")
 FRONT = page("haproxy_9101_llmd_loaded")
 
 
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(Window(window_s=30, max_age_s=30))
-
-
 def test_all_views_of_a_loaded_replica_agree(watch):
     watch.see(ray("llmd_loaded", T), haproxy("llmd_loaded", T), serve("llmd_loaded", T))
 

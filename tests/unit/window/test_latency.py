@@ -30,11 +30,6 @@ T_SCALING = 1_795_223_200.0
 STARTED_AT = 1_795_223_190.4743657
 
 
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(Window(window_s=30, max_age_s=30))
-
-
 def test_latency_is_of_the_requests_of_the_window_only(watch):
     """Between the two captures 213 requests got their first token; the 275 before must not count."""
     watch.see(ray("llm_loaded", T), serve("llm_loaded", T))

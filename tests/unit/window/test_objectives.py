@@ -10,7 +10,6 @@ from controller.domain.identity import DeploymentId
 from controller.domain.objective import Events, Objective, Thresholds
 from controller.domain.scrape import Scrape, SourceKind
 from controller.window.observe import observe
-from controller.window.window import Window
 from tests.captured import HAPROXY, RAY, Watch, edited, failed, haproxy, page, ray, serve
 
 LLMD = DeploymentId("llmd", "LLMServer:tiny")
@@ -22,11 +21,6 @@ ROUTED = "http-llmd-via-ingress-request-router"
 BOUNDS = ("2.5", "5.0", "7.5", "10.0", "20.0", "40.0", "80.0", "160.0", "640.0", "2560.0", "+Inf")
 LOADED = page("ray_8080_llmd_loaded")
 PROMISED = {LLMD: Thresholds(ttft_s=0.5, itl_s=0.05)}
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(Window(window_s=30, max_age_s=30))
 
 
 def objectives(watch: Watch, now: float, promised=PROMISED):

@@ -13,12 +13,10 @@ from controller.domain.serve import ReplicaState, ServeState
 from controller.domain.signals import Signal
 from controller.domain.snapshot import Latency, ReplicaCounts, Snapshot
 from controller.window.observe import observe
-from controller.window.window import Window
 from tests.captured import (
     HAPROXY,
     RAY,
     SERVE,
-    Watch,
     all_of,
     edited,
     failed,
@@ -38,11 +36,6 @@ T = 1_795_222_400.0
 T_PRESSURE = 1_795_223_130.0
 FAILURES = "ray_serve_num_http_error_requests_total"
 SERVED = "ray_serve_deployment_request_counter_total"
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(Window(window_s=30, max_age_s=30))
 
 
 @pytest.mark.parametrize(
